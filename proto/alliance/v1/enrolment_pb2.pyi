@@ -1,0 +1,115 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class MemberRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEMBER_ROLE_UNSPECIFIED: _ClassVar[MemberRole]
+    MEMBER_ROLE_BRAND: _ClassVar[MemberRole]
+    MEMBER_ROLE_MARKETPLACE: _ClassVar[MemberRole]
+    MEMBER_ROLE_ASSOCIATION: _ClassVar[MemberRole]
+    MEMBER_ROLE_REGULATOR: _ClassVar[MemberRole]
+    MEMBER_ROLE_LAW_ENFORCEMENT: _ClassVar[MemberRole]
+    MEMBER_ROLE_EXPERT: _ClassVar[MemberRole]
+
+class ConsoleRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONSOLE_ROLE_UNSPECIFIED: _ClassVar[ConsoleRole]
+    CONSOLE_ROLE_VIEWER: _ClassVar[ConsoleRole]
+    CONSOLE_ROLE_OPERATOR: _ClassVar[ConsoleRole]
+    CONSOLE_ROLE_ADMIN: _ClassVar[ConsoleRole]
+    CONSOLE_ROLE_AUDITOR: _ClassVar[ConsoleRole]
+MEMBER_ROLE_UNSPECIFIED: MemberRole
+MEMBER_ROLE_BRAND: MemberRole
+MEMBER_ROLE_MARKETPLACE: MemberRole
+MEMBER_ROLE_ASSOCIATION: MemberRole
+MEMBER_ROLE_REGULATOR: MemberRole
+MEMBER_ROLE_LAW_ENFORCEMENT: MemberRole
+MEMBER_ROLE_EXPERT: MemberRole
+CONSOLE_ROLE_UNSPECIFIED: ConsoleRole
+CONSOLE_ROLE_VIEWER: ConsoleRole
+CONSOLE_ROLE_OPERATOR: ConsoleRole
+CONSOLE_ROLE_ADMIN: ConsoleRole
+CONSOLE_ROLE_AUDITOR: ConsoleRole
+
+class MemberIdentity(_message.Message):
+    __slots__ = ("signing_key", "sealing_key")
+    SIGNING_KEY_FIELD_NUMBER: _ClassVar[int]
+    SEALING_KEY_FIELD_NUMBER: _ClassVar[int]
+    signing_key: bytes
+    sealing_key: bytes
+    def __init__(self, signing_key: _Optional[bytes] = ..., sealing_key: _Optional[bytes] = ...) -> None: ...
+
+class EnrolRequest(_message.Message):
+    __slots__ = ("request_id", "invitation_secret", "certificate_request", "identity", "identity_signature")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    INVITATION_SECRET_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    invitation_secret: bytes
+    certificate_request: bytes
+    identity: MemberIdentity
+    identity_signature: bytes
+    def __init__(self, request_id: _Optional[str] = ..., invitation_secret: _Optional[bytes] = ..., certificate_request: _Optional[bytes] = ..., identity: _Optional[_Union[MemberIdentity, _Mapping]] = ..., identity_signature: _Optional[bytes] = ...) -> None: ...
+
+class EnrolResponse(_message.Message):
+    __slots__ = ("member", "agent", "role", "certificate_chain", "alliance", "hub_address", "log_key")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    ALLIANCE_FIELD_NUMBER: _ClassVar[int]
+    HUB_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LOG_KEY_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    agent: str
+    role: MemberRole
+    certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
+    alliance: str
+    hub_address: str
+    log_key: bytes
+    def __init__(self, member: _Optional[str] = ..., agent: _Optional[str] = ..., role: _Optional[_Union[MemberRole, str]] = ..., certificate_chain: _Optional[_Iterable[bytes]] = ..., alliance: _Optional[str] = ..., hub_address: _Optional[str] = ..., log_key: _Optional[bytes] = ...) -> None: ...
+
+class RenewCertificateRequest(_message.Message):
+    __slots__ = ("request_id", "certificate_request")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    certificate_request: bytes
+    def __init__(self, request_id: _Optional[str] = ..., certificate_request: _Optional[bytes] = ...) -> None: ...
+
+class RenewCertificateResponse(_message.Message):
+    __slots__ = ("certificate_chain",)
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, certificate_chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class IssueOperatorCertificateRequest(_message.Message):
+    __slots__ = ("request_id", "operator", "role", "certificate_request")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    operator: str
+    role: ConsoleRole
+    certificate_request: bytes
+    def __init__(self, request_id: _Optional[str] = ..., operator: _Optional[str] = ..., role: _Optional[_Union[ConsoleRole, str]] = ..., certificate_request: _Optional[bytes] = ...) -> None: ...
+
+class IssueOperatorCertificateResponse(_message.Message):
+    __slots__ = ("certificate_chain", "expire_time")
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, certificate_chain: _Optional[_Iterable[bytes]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
