@@ -10,7 +10,6 @@ Whether one checkpoint extends another is `alliance.merkle.verify_consistency`.
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -177,7 +176,7 @@ def _unbase64(text: str) -> bytes:
     """The bytes of canonical base64: one text for one value, so that a checkpoint has one spelling."""
     try:
         value = b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _malformed("it holds invalid base64") from error
     if b64encode(value).decode() != text:
         raise _malformed("it holds base64 that is not canonical")
