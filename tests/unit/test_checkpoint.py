@@ -5,11 +5,12 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 
 import pytest
-from alliance.checkpoint import Checkpoint, NoteKey, open_note, sign_note
-from alliance.errors import Corrupt, InvalidInput
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+
+from alliance.checkpoint import Checkpoint, NoteKey, open_note, sign_note
+from alliance.errors import Corrupt, InvalidInput
 
 # The example key of Go's sumdb/note package: name, key id and both halves are published there.
 GO_EXAMPLE_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

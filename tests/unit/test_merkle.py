@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from alliance.errors import Corrupt, InvalidInput
 from alliance.merkle import (
     EMPTY_ROOT,
@@ -22,8 +25,6 @@ from alliance.merkle import (
     verify_inclusion,
     verify_subtree_consistency,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def naive_root(entries: Sequence[bytes]) -> bytes:

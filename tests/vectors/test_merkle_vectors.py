@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from alliance.errors import Corrupt
 from alliance.merkle import (
     Frontier,
@@ -21,7 +22,6 @@ from alliance.merkle import (
     verify_inclusion,
     verify_subtree_consistency,
 )
-
 from bench import data
 
 # The eight entries and the roots of sizes 1 to 8 that Certificate Transparency implementations share.
