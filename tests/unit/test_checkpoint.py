@@ -1,4 +1,4 @@
-"""Checkpoints in the C2SP formats, against a note and a log head of others."""
+"""Checkpoints in the C2SP formats, against a note of another implementation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from hypothesis import strategies as st
 from alliance.checkpoint import Checkpoint, NoteKey, open_note, sign_note
 from alliance.errors import Corrupt, InvalidInput
 
-# The example key of Go's sumdb/note package: name, key id and both halves are published there.
-GO_EXAMPLE_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-GO_EXAMPLE_SEED = b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
-
-# A head of the Go checksum database, a log none of this code took part in.
-SUMDB_VKEY = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
-SUMDB_ORIGIN = "go.sum database tree"
-SUMDB_NOTE = (
-    "go.sum database tree\n6476701\nmb8QLQIs0Z0yP5Cstq6guj87oXWeC9gEM8oVikmm9Wk=\n\n"
-    "— sum.golang.org Az3grsLX85Gz+s1SiTbgkuqxgItqFq7gsMUEyVnrsa9LM7Us9S+1xbFIGu95949rj4nPRYfvimWEPWL"
-    "+o3GeoWwOoAw=\n"
+# The example of Go's sumdb/note package: a key, both halves, and a note that it signed (which is no checkpoint).
+GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+GO_SEED = b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
+GO_NOTE = (
+    "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n"
+    "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -36,17 +31,20 @@ def opened(note: str) -> Checkpoint:
     return open_note(note, origin=HEAD.origin, key=OUR_KEY)
 
 
-def test_a_head_of_the_go_checksum_database_opens() -> None:
-    head = open_note(SUMDB_NOTE, origin=SUMDB_ORIGIN, key=NoteKey.parse(SUMDB_VKEY))
-    assert head.size == 6_476_701
-    assert b64encode(head.root) == b"mb8QLQIs0Z0yP5Cstq6guj87oXWeC9gEM8oVikmm9Wk="
-
-
 def test_keys_have_the_text_form_of_go() -> None:
-    public_key = Ed25519PrivateKey.from_private_bytes(GO_EXAMPLE_SEED).public_key()
-    key = NoteKey(name="PeterNeumann", public_key=public_key)
-    assert str(key) == GO_EXAMPLE_VKEY
-    assert NoteKey.parse(GO_EXAMPLE_VKEY) == key
+    key = NoteKey(name="PeterNeumann", public_key=Ed25519PrivateKey.from_private_bytes(GO_SEED).public_key())
+    assert str(key) == GO_KEY
+    assert NoteKey.parse(GO_KEY) == key
+
+
+@pytest.mark.parametrize(
+    ("note", "reason"), [(GO_NOTE, "CHECKPOINT_MALFORMED"), (GO_NOTE.replace("think", "thank"), "CHECKPOINT_FORGED")]
+)
+def test_the_signature_of_a_note_of_go_is_understood(note: str, reason: str) -> None:
+    """The signature comes first: a note that was tampered with is never parsed."""
+    with pytest.raises(Corrupt) as caught:
+        open_note(note, origin="any", key=NoteKey.parse(GO_KEY))
+    assert caught.value.reason == reason
 
 
 @given(st.integers(0, 2**62), st.binary(min_size=32, max_size=32))
@@ -140,10 +138,10 @@ def test_malformed_notes_are_refused(note: str) -> None:
         "",
         "name",
         "name+00000000+AAAA",
-        GO_EXAMPLE_VKEY.replace("c74f20a3", "c74f20a4"),
-        GO_EXAMPLE_VKEY.replace("Peter", "Paul"),
-        GO_EXAMPLE_VKEY[:-4],
-        GO_EXAMPLE_VKEY.replace("+ARpc", "+BRpc"),
+        GO_KEY.replace("c74f20a3", "c74f20a4"),
+        GO_KEY.replace("Peter", "Paul"),
+        GO_KEY[:-4],
+        GO_KEY.replace("+ARpc", "+BRpc"),
     ],
 )
 def test_malformed_keys_are_refused(text: str) -> None:
