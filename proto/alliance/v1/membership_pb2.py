@@ -26,15 +26,15 @@ from alliance.v1 import enrolment_pb2 as alliance_dot_v1_dot_enrolment__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61lliance/v1/membership.proto\x12\x0b\x61lliance.v1\x1a\x1b\x61lliance/v1/enrolment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x02\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\'\n\x08standing\x18\x03 \x01(\x0e\x32\x15.alliance.v1.Standing\x12-\n\x08identity\x18\x04 \x01(\x0b\x32\x1b.alliance.v1.MemberIdentity\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nenrol_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fstanding_reason\x18\x07 \x01(\t\"W\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x10HandshakeRequest\x12\x16\n\x0e\x63lient_version\x18\x01 \x01(\t\"\xea\x01\n\x11HandshakeResponse\x12\x10\n\x08\x61lliance\x18\x01 \x01(\t\x12\x13\n\x0bhub_version\x18\x02 \x01(\t\x12\x1e\n\x16minimum_client_version\x18\x03 \x01(\t\x12,\n\x08hub_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63\x61ller\x18\x05 \x01(\t\x12\x13\n\x0b\x63\x61ller_role\x18\x06 \x01(\t\x12;\n\x17\x63\x65rtificate_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0e\n\x0cWatchRequest\"\x94\x01\n\rWatchResponse\x12%\n\x04\x62\x61nk\x18\x01 \x01(\x0b\x32\x15.alliance.v1.BankHintH\x00\x12\'\n\x05group\x18\x02 \x01(\x0b\x32\x16.alliance.v1.GroupHintH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.alliance.v1.HeartbeatH\x00\x42\x06\n\x04hint\"*\n\x08\x42\x61nkHint\x12\x0c\n\x04\x62\x61nk\x18\x01 \x01(\t\x12\x10\n\x08head_seq\x18\x02 \x01(\x03\"\x1a\n\tGroupHint\x12\r\n\x05group\x18\x01 \x01(\t\"\x0b\n\tHeartbeat\"~\n\x17\x43reateInvitationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\x18\n\x10lifetime_seconds\x18\x04 \x01(\x03\"^\n\x18\x43reateInvitationResponse\x12\x11\n\tjoin_code\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.alliance.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10GetMemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"H\n\x14SuspendMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x15SuspendMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"J\n\x16ReinstateMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\">\n\x17ReinstateMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"F\n\x12\x45xpelMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x13\x45xpelMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"*\n\x14LeaveAllianceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"<\n\x15LeaveAllianceResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"6\n\x12\x43reateGroupRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"8\n\x13\x43reateGroupResponse\x12!\n\x05group\x18\x01 \x01(\x0b\x32\x12.alliance.v1.Group\"J\n\x15\x41\x64\x64GroupMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0e\n\x06member\x18\x03 \x01(\t\";\n\x16\x41\x64\x64GroupMemberResponse\x12!\n\x05group\x18\x01 \x01(\x0b\x32\x12.alliance.v1.Group\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListGroupsResponse\x12\"\n\x06groups\x18\x01 \x03(\x0b\x32\x12.alliance.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x91\x01\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x14\n\x10STANDING_INVITED\x10\x01\x12\x13\n\x0fSTANDING_ACTIVE\x10\x02\x12\x16\n\x12STANDING_SUSPENDED\x10\x03\x12\x15\n\x11STANDING_EXPELLED\x10\x04\x12\x11\n\rSTANDING_LEFT\x10\x05\x32\xfc\x07\n\x11MembershipService\x12J\n\tHandshake\x12\x1d.alliance.v1.HandshakeRequest\x1a\x1e.alliance.v1.HandshakeResponse\x12@\n\x05Watch\x12\x19.alliance.v1.WatchRequest\x1a\x1a.alliance.v1.WatchResponse0\x01\x12_\n\x10\x43reateInvitation\x12$.alliance.v1.CreateInvitationRequest\x1a%.alliance.v1.CreateInvitationResponse\x12P\n\x0bListMembers\x12\x1f.alliance.v1.ListMembersRequest\x1a .alliance.v1.ListMembersResponse\x12J\n\tGetMember\x12\x1d.alliance.v1.GetMemberRequest\x1a\x1e.alliance.v1.GetMemberResponse\x12V\n\rSuspendMember\x12!.alliance.v1.SuspendMemberRequest\x1a\".alliance.v1.SuspendMemberResponse\x12\\\n\x0fReinstateMember\x12#.alliance.v1.ReinstateMemberRequest\x1a$.alliance.v1.ReinstateMemberResponse\x12P\n\x0b\x45xpelMember\x12\x1f.alliance.v1.ExpelMemberRequest\x1a .alliance.v1.ExpelMemberResponse\x12V\n\rLeaveAlliance\x12!.alliance.v1.LeaveAllianceRequest\x1a\".alliance.v1.LeaveAllianceResponse\x12P\n\x0b\x43reateGroup\x12\x1f.alliance.v1.CreateGroupRequest\x1a .alliance.v1.CreateGroupResponse\x12Y\n\x0e\x41\x64\x64GroupMember\x12\".alliance.v1.AddGroupMemberRequest\x1a#.alliance.v1.AddGroupMemberResponse\x12M\n\nListGroups\x12\x1e.alliance.v1.ListGroupsRequest\x1a\x1f.alliance.v1.ListGroupsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61lliance/v1/membership.proto\x12\x0b\x61lliance.v1\x1a\x1b\x61lliance/v1/enrolment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x02\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\'\n\x08standing\x18\x03 \x01(\x0e\x32\x15.alliance.v1.Standing\x12-\n\x08identity\x18\x04 \x01(\x0b\x32\x1b.alliance.v1.MemberIdentity\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nenrol_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fstanding_reason\x18\x07 \x01(\t\"W\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x10HandshakeRequest\x12\x16\n\x0e\x63lient_version\x18\x01 \x01(\t\"\xea\x01\n\x11HandshakeResponse\x12\x10\n\x08\x61lliance\x18\x01 \x01(\t\x12\x13\n\x0bhub_version\x18\x02 \x01(\t\x12\x1e\n\x16minimum_client_version\x18\x03 \x01(\t\x12,\n\x08hub_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63\x61ller\x18\x05 \x01(\t\x12\x13\n\x0b\x63\x61ller_role\x18\x06 \x01(\t\x12;\n\x17\x63\x65rtificate_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0e\n\x0cWatchRequest\"\x94\x01\n\rWatchResponse\x12%\n\x04\x62\x61nk\x18\x01 \x01(\x0b\x32\x15.alliance.v1.BankHintH\x00\x12\'\n\x05group\x18\x02 \x01(\x0b\x32\x16.alliance.v1.GroupHintH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.alliance.v1.HeartbeatH\x00\x42\x06\n\x04hint\"*\n\x08\x42\x61nkHint\x12\x0c\n\x04\x62\x61nk\x18\x01 \x01(\t\x12\x10\n\x08head_seq\x18\x02 \x01(\x03\"\x1a\n\tGroupHint\x12\r\n\x05group\x18\x01 \x01(\t\"\x0b\n\tHeartbeat\"\x95\x01\n\x17\x43reateInvitationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\x18\n\x10lifetime_seconds\x18\x04 \x01(\x03\x12\x15\n\rsecret_digest\x18\x05 \x01(\x0c\"x\n\x18\x43reateInvitationResponse\x12\x10\n\x08\x61lliance\x18\x01 \x01(\t\x12\x19\n\x11\x65nrolment_address\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.alliance.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10GetMemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"H\n\x14SuspendMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x15SuspendMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"J\n\x16ReinstateMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\">\n\x17ReinstateMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"F\n\x12\x45xpelMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x13\x45xpelMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"*\n\x14LeaveAllianceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"<\n\x15LeaveAllianceResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Member\"6\n\x12\x43reateGroupRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"8\n\x13\x43reateGroupResponse\x12!\n\x05group\x18\x01 \x01(\x0b\x32\x12.alliance.v1.Group\"J\n\x15\x41\x64\x64GroupMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0e\n\x06member\x18\x03 \x01(\t\";\n\x16\x41\x64\x64GroupMemberResponse\x12!\n\x05group\x18\x01 \x01(\x0b\x32\x12.alliance.v1.Group\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListGroupsResponse\x12\"\n\x06groups\x18\x01 \x03(\x0b\x32\x12.alliance.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x91\x01\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x14\n\x10STANDING_INVITED\x10\x01\x12\x13\n\x0fSTANDING_ACTIVE\x10\x02\x12\x16\n\x12STANDING_SUSPENDED\x10\x03\x12\x15\n\x11STANDING_EXPELLED\x10\x04\x12\x11\n\rSTANDING_LEFT\x10\x05\x32\xfc\x07\n\x11MembershipService\x12J\n\tHandshake\x12\x1d.alliance.v1.HandshakeRequest\x1a\x1e.alliance.v1.HandshakeResponse\x12@\n\x05Watch\x12\x19.alliance.v1.WatchRequest\x1a\x1a.alliance.v1.WatchResponse0\x01\x12_\n\x10\x43reateInvitation\x12$.alliance.v1.CreateInvitationRequest\x1a%.alliance.v1.CreateInvitationResponse\x12P\n\x0bListMembers\x12\x1f.alliance.v1.ListMembersRequest\x1a .alliance.v1.ListMembersResponse\x12J\n\tGetMember\x12\x1d.alliance.v1.GetMemberRequest\x1a\x1e.alliance.v1.GetMemberResponse\x12V\n\rSuspendMember\x12!.alliance.v1.SuspendMemberRequest\x1a\".alliance.v1.SuspendMemberResponse\x12\\\n\x0fReinstateMember\x12#.alliance.v1.ReinstateMemberRequest\x1a$.alliance.v1.ReinstateMemberResponse\x12P\n\x0b\x45xpelMember\x12\x1f.alliance.v1.ExpelMemberRequest\x1a .alliance.v1.ExpelMemberResponse\x12V\n\rLeaveAlliance\x12!.alliance.v1.LeaveAllianceRequest\x1a\".alliance.v1.LeaveAllianceResponse\x12P\n\x0b\x43reateGroup\x12\x1f.alliance.v1.CreateGroupRequest\x1a .alliance.v1.CreateGroupResponse\x12Y\n\x0e\x41\x64\x64GroupMember\x12\".alliance.v1.AddGroupMemberRequest\x1a#.alliance.v1.AddGroupMemberResponse\x12M\n\nListGroups\x12\x1e.alliance.v1.ListGroupsRequest\x1a\x1f.alliance.v1.ListGroupsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'alliance.v1.membership_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STANDING']._serialized_start=2375
-  _globals['_STANDING']._serialized_end=2520
+  _globals['_STANDING']._serialized_start=2425
+  _globals['_STANDING']._serialized_end=2570
   _globals['_MEMBER']._serialized_start=108
   _globals['_MEMBER']._serialized_end=379
   _globals['_GROUP']._serialized_start=381
@@ -53,46 +53,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUPHINT']._serialized_end=988
   _globals['_HEARTBEAT']._serialized_start=990
   _globals['_HEARTBEAT']._serialized_end=1001
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=1003
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1129
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1131
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1225
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=1227
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=1286
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1288
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1372
-  _globals['_GETMEMBERREQUEST']._serialized_start=1374
-  _globals['_GETMEMBERREQUEST']._serialized_end=1406
-  _globals['_GETMEMBERRESPONSE']._serialized_start=1408
-  _globals['_GETMEMBERRESPONSE']._serialized_end=1464
-  _globals['_SUSPENDMEMBERREQUEST']._serialized_start=1466
-  _globals['_SUSPENDMEMBERREQUEST']._serialized_end=1538
-  _globals['_SUSPENDMEMBERRESPONSE']._serialized_start=1540
-  _globals['_SUSPENDMEMBERRESPONSE']._serialized_end=1600
-  _globals['_REINSTATEMEMBERREQUEST']._serialized_start=1602
-  _globals['_REINSTATEMEMBERREQUEST']._serialized_end=1676
-  _globals['_REINSTATEMEMBERRESPONSE']._serialized_start=1678
-  _globals['_REINSTATEMEMBERRESPONSE']._serialized_end=1740
-  _globals['_EXPELMEMBERREQUEST']._serialized_start=1742
-  _globals['_EXPELMEMBERREQUEST']._serialized_end=1812
-  _globals['_EXPELMEMBERRESPONSE']._serialized_start=1814
-  _globals['_EXPELMEMBERRESPONSE']._serialized_end=1872
-  _globals['_LEAVEALLIANCEREQUEST']._serialized_start=1874
-  _globals['_LEAVEALLIANCEREQUEST']._serialized_end=1916
-  _globals['_LEAVEALLIANCERESPONSE']._serialized_start=1918
-  _globals['_LEAVEALLIANCERESPONSE']._serialized_end=1978
-  _globals['_CREATEGROUPREQUEST']._serialized_start=1980
-  _globals['_CREATEGROUPREQUEST']._serialized_end=2034
-  _globals['_CREATEGROUPRESPONSE']._serialized_start=2036
-  _globals['_CREATEGROUPRESPONSE']._serialized_end=2092
-  _globals['_ADDGROUPMEMBERREQUEST']._serialized_start=2094
-  _globals['_ADDGROUPMEMBERREQUEST']._serialized_end=2168
-  _globals['_ADDGROUPMEMBERRESPONSE']._serialized_start=2170
-  _globals['_ADDGROUPMEMBERRESPONSE']._serialized_end=2229
-  _globals['_LISTGROUPSREQUEST']._serialized_start=2231
-  _globals['_LISTGROUPSREQUEST']._serialized_end=2289
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=2291
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=2372
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=2523
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=3543
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=1004
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1153
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1155
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1275
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=1277
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1336
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1338
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1422
+  _globals['_GETMEMBERREQUEST']._serialized_start=1424
+  _globals['_GETMEMBERREQUEST']._serialized_end=1456
+  _globals['_GETMEMBERRESPONSE']._serialized_start=1458
+  _globals['_GETMEMBERRESPONSE']._serialized_end=1514
+  _globals['_SUSPENDMEMBERREQUEST']._serialized_start=1516
+  _globals['_SUSPENDMEMBERREQUEST']._serialized_end=1588
+  _globals['_SUSPENDMEMBERRESPONSE']._serialized_start=1590
+  _globals['_SUSPENDMEMBERRESPONSE']._serialized_end=1650
+  _globals['_REINSTATEMEMBERREQUEST']._serialized_start=1652
+  _globals['_REINSTATEMEMBERREQUEST']._serialized_end=1726
+  _globals['_REINSTATEMEMBERRESPONSE']._serialized_start=1728
+  _globals['_REINSTATEMEMBERRESPONSE']._serialized_end=1790
+  _globals['_EXPELMEMBERREQUEST']._serialized_start=1792
+  _globals['_EXPELMEMBERREQUEST']._serialized_end=1862
+  _globals['_EXPELMEMBERRESPONSE']._serialized_start=1864
+  _globals['_EXPELMEMBERRESPONSE']._serialized_end=1922
+  _globals['_LEAVEALLIANCEREQUEST']._serialized_start=1924
+  _globals['_LEAVEALLIANCEREQUEST']._serialized_end=1966
+  _globals['_LEAVEALLIANCERESPONSE']._serialized_start=1968
+  _globals['_LEAVEALLIANCERESPONSE']._serialized_end=2028
+  _globals['_CREATEGROUPREQUEST']._serialized_start=2030
+  _globals['_CREATEGROUPREQUEST']._serialized_end=2084
+  _globals['_CREATEGROUPRESPONSE']._serialized_start=2086
+  _globals['_CREATEGROUPRESPONSE']._serialized_end=2142
+  _globals['_ADDGROUPMEMBERREQUEST']._serialized_start=2144
+  _globals['_ADDGROUPMEMBERREQUEST']._serialized_end=2218
+  _globals['_ADDGROUPMEMBERRESPONSE']._serialized_start=2220
+  _globals['_ADDGROUPMEMBERRESPONSE']._serialized_end=2279
+  _globals['_LISTGROUPSREQUEST']._serialized_start=2281
+  _globals['_LISTGROUPSREQUEST']._serialized_end=2339
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=2341
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=2422
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=2573
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=3593
 # @@protoc_insertion_point(module_scope)

@@ -111,24 +111,28 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class CreateInvitationRequest(_message.Message):
-    __slots__ = ("request_id", "member", "role", "lifetime_seconds")
+    __slots__ = ("request_id", "member", "role", "lifetime_seconds", "secret_digest")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     LIFETIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SECRET_DIGEST_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     member: str
     role: _enrolment_pb2.MemberRole
     lifetime_seconds: int
-    def __init__(self, request_id: _Optional[str] = ..., member: _Optional[str] = ..., role: _Optional[_Union[_enrolment_pb2.MemberRole, str]] = ..., lifetime_seconds: _Optional[int] = ...) -> None: ...
+    secret_digest: bytes
+    def __init__(self, request_id: _Optional[str] = ..., member: _Optional[str] = ..., role: _Optional[_Union[_enrolment_pb2.MemberRole, str]] = ..., lifetime_seconds: _Optional[int] = ..., secret_digest: _Optional[bytes] = ...) -> None: ...
 
 class CreateInvitationResponse(_message.Message):
-    __slots__ = ("join_code", "expire_time")
-    JOIN_CODE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("alliance", "enrolment_address", "expire_time")
+    ALLIANCE_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
-    join_code: str
+    alliance: str
+    enrolment_address: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, join_code: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, alliance: _Optional[str] = ..., enrolment_address: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListMembersRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

@@ -118,7 +118,8 @@ class MembershipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvitation(self, request, context):
-        """Invites a member; the secret is in this response and nowhere else.
+        """Invites a member. The operator's client makes the secret and the join code; the hub learns the
+        secret's digest only, so neither its database nor a replayed response can enrol anyone.
         Caller: operator, admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,7 +159,8 @@ class MembershipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExpelMember(self, request, context):
-        """Expels a member for good. What it published stays in the log, held back from new readers.
+        """Expels a member for good: its certificates are revoked and it leaves every group. What it published
+        stays in its banks' logs.
         Caller: admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -1,0 +1,51 @@
+"""AuditService: parse, call, render."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from alliance.v1 import audit_pb2 as pb
+from hub.audit.service import AuditService
+from hub.runtime.caller import Caller
+from hub.runtime.clock import timestamp
+from hub.runtime.paging import page, page_request
+
+
+class AuditRpc:
+    def __init__(self, service: AuditService) -> None:
+        self._service = service
+
+    def get_checkpoint(
+        self, tx: Connection, caller: Caller, request: pb.GetCheckpointRequest
+    ) -> pb.GetCheckpointResponse:
+        head = self._service.head(tx)
+        return pb.GetCheckpointResponse(checkpoint=head.note, tree_size=head.size, root_hash=head.root)
+
+    def list_leaves(self, tx: Connection, caller: Caller, request: pb.ListLeavesRequest) -> pb.ListLeavesResponse:
+        asked = page_request(request.page_size, request.page_token)
+        start = request.start_index if asked.after is None else int(asked.after) + 1
+        found = self._service.leaves(tx, start=start, limit=asked.size + 1)
+        shown = page(found, asked, lambda leaf: str(leaf.leaf_index))
+        return pb.ListLeavesResponse(
+            leaves=[
+                pb.Leaf(index=leaf.leaf_index, data=leaf.data, integrate_time=timestamp(leaf.time))
+                for leaf in shown.items
+            ],
+            next_page_token=shown.next_token,
+        )
+
+    def get_inclusion_proof(
+        self, tx: Connection, caller: Caller, request: pb.GetInclusionProofRequest
+    ) -> pb.GetInclusionProofResponse:
+        proof = self._service.inclusion(tx, index=request.leaf_index, size=request.tree_size)
+        return pb.GetInclusionProofResponse(hashes=proof)
+
+    def get_consistency_proof(
+        self, tx: Connection, caller: Caller, request: pb.GetConsistencyProofRequest
+    ) -> pb.GetConsistencyProofResponse:
+        proof = self._service.consistency(tx, first=request.first_tree_size, second=request.second_tree_size)
+        return pb.GetConsistencyProofResponse(hashes=proof)
+
+    def verify_log(self, tx: Connection, caller: Caller, request: pb.VerifyLogRequest) -> pb.VerifyLogResponse:
+        size, root, pending = self._service.verify(tx)
+        return pb.VerifyLogResponse(tree_size=size, root_hash=root, pending=pending)

@@ -1,0 +1,137 @@
+"""Tables of the log: the queue that mutations write to, and the tree that only the sequencer writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
+
+from alliance.merkle import Node
+from hub.runtime.db import AutoId, Int64, metadata
+
+queue_table = Table(
+    "audit_queue",
+    metadata,
+    Column("id", AutoId, primary_key=True, autoincrement=True),
+    Column("data", LargeBinary, nullable=False),
+)
+leaf_table = Table(
+    "audit_leaf",
+    metadata,
+    Column("leaf_index", Int64, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("time", Int64, nullable=False),
+    CheckConstraint("leaf_index >= 0", name="index_not_negative"),
+)
+node_table = Table(
+    "audit_node",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("position", Int64, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+checkpoint_table = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", Int64, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("time", Int64, nullable=False),
+)
+# Node keys in one IN list; below SQLite's variable limit.
+_BATCH = 400
+
+
+class QueuedLeaf(NamedTuple):
+    id: int
+    data: bytes
+
+
+class StoredLeaf(NamedTuple):
+    leaf_index: int
+    data: bytes
+    time: int
+
+
+class StoredCheckpoint(NamedTuple):
+    size: int
+    root: bytes
+    note: str
+
+
+# Any number, the same at every replica.
+_SEQUENCER_LOCK = 0x616C6C69
+
+
+def lock(tx: Connection) -> None:
+    """Makes this transaction the only sequencer; SQLite's write lock already did."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(_SEQUENCER_LOCK)))
+
+
+def enqueue(tx: Connection, data: bytes) -> None:
+    tx.execute(insert(queue_table).values(data=data))
+
+
+def queued(tx: Connection, limit: int) -> list[QueuedLeaf]:
+    rows = tx.execute(select(queue_table.c.id, queue_table.c.data).order_by(queue_table.c.id).limit(limit))
+    return [QueuedLeaf(row.id, bytes(row.data)) for row in rows]
+
+
+def pending(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(queue_table)).scalar_one()
+
+
+def dequeue(tx: Connection, ids: Sequence[int]) -> None:
+    tx.execute(delete(queue_table).where(queue_table.c.id.in_(ids)))
+
+
+def append(tx: Connection, *, first: int, leaves: Sequence[bytes], nodes: Mapping[Node, bytes], time: int) -> None:
+    tx.execute(insert(leaf_table), [{"leaf_index": first + i, "data": d, "time": time} for i, d in enumerate(leaves)])
+    tx.execute(insert(node_table), [{"level": n.level, "position": n.position, "hash": h} for n, h in nodes.items()])
+
+
+def save_checkpoint(tx: Connection, checkpoint: StoredCheckpoint, *, time: int) -> None:
+    tx.execute(
+        insert(checkpoint_table).values(size=checkpoint.size, root=checkpoint.root, note=checkpoint.note, time=time)
+    )
+
+
+def latest_checkpoint(tx: Connection) -> StoredCheckpoint | None:
+    row = tx.execute(select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)).first()
+    return None if row is None else StoredCheckpoint(row.size, bytes(row.root), row.note)
+
+
+def leaves(tx: Connection, *, start: int, limit: int) -> list[StoredLeaf]:
+    found = tx.execute(
+        select(leaf_table).where(leaf_table.c.leaf_index >= start).order_by(leaf_table.c.leaf_index).limit(limit)
+    )
+    return [StoredLeaf(row.leaf_index, bytes(row.data), row.time) for row in found]
+
+
+def read_nodes(tx: Connection, wanted: Sequence[Node]) -> dict[Node, bytes]:
+    """Hashes of the nodes that are stored; a missing one is simply absent."""
+    found: dict[Node, bytes] = {}
+    for at in range(0, len(wanted), _BATCH):
+        keys = [tuple(node) for node in wanted[at : at + _BATCH]]
+        rows = tx.execute(select(node_table).where(tuple_(node_table.c.level, node_table.c.position).in_(keys)))
+        found.update({Node(row.level, row.position): bytes(row.hash) for row in rows})
+    return found
+
+
+def node_count(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(node_table)).scalar_one()

@@ -1,0 +1,119 @@
+"""The hub's settings: `hub.toml` in its home, then `ALLIANCE_HUB_*`; secrets are paths of files in the home."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alliance import settings
+from alliance.errors import FailedPrecondition, InvalidInput
+
+FILE = "hub.toml"
+ENV_PREFIX = "ALLIANCE_HUB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Addresses are "host:port"; port 0 lets the system choose. An empty metrics address serves none."""
+
+    alliance_name: str = "alliance.example"
+    server_address: str = "127.0.0.1:8443"
+    server_enrolment_address: str = "127.0.0.1:8444"
+    # What agents dial, where it differs from the bound address (behind a balancer).
+    server_public_address: str = ""
+    server_public_enrolment_address: str = ""
+    # Names and addresses in the hub's certificate, separated by commas.
+    server_names: str = "localhost,127.0.0.1"
+    server_workers: int = 8
+    database_url: str = ""
+    metrics_address: str = ""
+    log_level: str = "info"
+    membership_invitation_hours: int = 72
+    membership_certificate_days: int = 30
+    fingerprints_segment_entries: int = 64
+    fingerprints_segment_bytes: int = 8 << 20
+
+    def validate(self) -> None:
+        """Raises: InvalidInput naming the setting."""
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,252}", self.alliance_name):
+            raise InvalidInput(
+                f"{self.alliance_name!r} is not a trust domain name",
+                field="alliance.name",
+                remedy="use a lower-case DNS name, such as alliance.example",
+            )
+        for field in ("server_address", "server_enrolment_address"):
+            host, colon, port = getattr(self, field).rpartition(":")
+            if not host or not colon or not port.isdecimal() or int(port) > 65535:
+                raise InvalidInput(
+                    f"{getattr(self, field)!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it"
+                )
+        for field, least in (
+            ("server_workers", 1),
+            ("membership_invitation_hours", 1),
+            ("membership_certificate_days", 1),
+            ("fingerprints_segment_entries", 1),
+            ("fingerprints_segment_bytes", 1),
+        ):
+            if getattr(self, field) < least:
+                raise InvalidInput(f"must be at least {least}", field=field.replace("_", ".", 1), remedy="mend it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where a hub keeps its files."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / FILE
+
+    @property
+    def database_file(self) -> Path:
+        return self.path / "hub.db"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "hub.lock"
+
+    @property
+    def ca(self) -> Path:
+        return self.path / "ca"
+
+    @property
+    def blobs(self) -> Path:
+        return self.path / "blobs"
+
+    @property
+    def operator(self) -> Path:
+        return self.path / "operator"
+
+    @property
+    def log_key_file(self) -> Path:
+        return self.path / "ca" / "log.key"
+
+    @property
+    def addresses_file(self) -> Path:
+        """Where `serve` writes the ports it bound, for port 0."""
+        return self.path / "addresses.json"
+
+    def load(self) -> tuple[Settings, dict[str, str]]:
+        """Settings and their origins. Raises: FailedPrecondition where no hub was initialised."""
+        if not self.settings_file.exists():
+            raise FailedPrecondition(
+                f"no hub in {self.path}", reason="NOT_INITIALISED", remedy='run "alliance-hub init" first'
+            )
+        loaded, origins = settings.load(Settings, self.settings_file, prefix=ENV_PREFIX)
+        loaded.validate()
+        return loaded, origins
+
+    def database_url(self, loaded: Settings) -> str:
+        return loaded.database_url or f"sqlite:///{self.database_file}"
+
+
+def home_of(path: Path | None) -> Home:
+    """`--home`, else `ALLIANCE_HUB_HOME`, else a folder of this user."""
+    named = path or os.environ.get("ALLIANCE_HUB_HOME") or Path.home() / ".local" / "share" / "alliance-hub"
+    return Home(path=Path(named))

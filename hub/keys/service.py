@@ -1,0 +1,147 @@
+"""Accepts one epoch winner, stores wraps, tells who lacks one. It checks who, never what: it cannot open any.
+
+The signatures are checked here too, so that a broken agent is refused at once; recipients check them again,
+and against the log, because the hub may lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Connection
+
+from alliance import canonical
+from alliance.errors import Conflict, FailedPrecondition, InvalidInput, NotPermitted
+from alliance.names import GroupId, MemberId
+from hub.audit.service import AuditService
+from hub.keys import store
+from hub.keys.model import Epoch, Wrap
+from hub.membership.model import Standing
+from hub.membership.service import MembershipService
+from hub.runtime.caller import Caller
+from hub.runtime.clock import Clock
+
+MAX_WRAPS = 1000
+MAX_SEALED = 256
+
+
+class KeyService:
+    def __init__(self, *, membership: MembershipService, audit: AuditService, clock: Clock) -> None:
+        self._membership = membership
+        self._audit = audit
+        self._clock = clock
+
+    def state(
+        self, tx: Connection, caller: Caller, group: GroupId, number: int
+    ) -> tuple[Epoch | None, Wrap | None, list[MemberId]]:
+        """The epoch (0: the newest), the caller's wrap of it, active members without one."""
+        self._membership.require_in_group(tx, group, caller.member)
+        epoch = store.find_epoch(tx, group, number or None)
+        if epoch is None:
+            return None, None, []
+        have = store.wrapped(tx, group, epoch.number)
+        lacking = [m for m in self._active(tx, group) if m not in have]
+        return epoch, store.find_wrap(tx, epoch, caller.member), lacking
+
+    def create_epoch(self, tx: Connection, caller: Caller, epoch: Epoch, wraps: Sequence[Wrap]) -> Epoch:
+        """Raises: Conflict, where another member won; InvalidInput; NotPermitted."""
+        self._membership.require_in_group(tx, epoch.group, caller.member)
+        newest = store.find_epoch(tx, epoch.group)
+        if epoch.number != (newest.number if newest else 0) + 1:
+            raise Conflict(
+                f"{epoch.group} is at epoch {newest.number if newest else 0}",
+                reason="EPOCH_TAKEN",
+                remedy="fetch the group's key and use that",
+            )
+        signed = canonical.epoch_bytes(epoch.group, epoch.number, caller.member, epoch.commitment)
+        self._check_signature(tx, caller.member, signed, epoch.signature)
+        store.add_epoch(tx, epoch)
+        self._audit.record(
+            tx,
+            event=f"epoch_created:{epoch.number}",
+            actor=caller.name,
+            subject=epoch.group,
+            digest=epoch.commitment,
+        )
+        self._store(tx, caller, epoch, wraps)
+        return epoch
+
+    def add_wraps(self, tx: Connection, caller: Caller, wraps: Sequence[Wrap]) -> int:
+        """Stores wraps of one current epoch that the caller holds. Raises: InvalidInput, FailedPrecondition."""
+        if not wraps:
+            return 0
+        group = wraps[0].group
+        self._membership.require_in_group(tx, group, caller.member)
+        epoch = store.find_epoch(tx, group)
+        if epoch is None or any((w.group, w.epoch) != (epoch.group, epoch.number) for w in wraps):
+            raise FailedPrecondition(
+                "not the group's current epoch", reason="EPOCH_STALE", remedy="fetch the key again"
+            )
+        if store.find_wrap(tx, epoch, caller.member) is None:
+            raise NotPermitted("the caller does not hold this epoch", reason="EPOCH_NOT_HELD")
+        return self._store(tx, caller, epoch, wraps)
+
+    def group_state(self, tx: Connection, group: GroupId) -> str:
+        return store.state(tx, group)
+
+    def current_epoch(self, tx: Connection, group: GroupId) -> int:
+        """0 while no member has started one."""
+        epoch = store.find_epoch(tx, group)
+        return epoch.number if epoch else 0
+
+    def _store(self, tx: Connection, caller: Caller, epoch: Epoch, wraps: Sequence[Wrap]) -> int:
+        if len(wraps) > MAX_WRAPS:
+            raise InvalidInput(f"at most {MAX_WRAPS} wraps", field="wraps", remedy="send the rest with AddWraps")
+        active = set(self._active(tx, epoch.group))
+        new: dict[MemberId, Wrap] = {}
+        have = store.wrapped(tx, epoch.group, epoch.number)
+        for wrap in wraps:
+            if wrap.commitment != epoch.commitment or wrap.sender != caller.member or len(wrap.sealed) > MAX_SEALED:
+                raise InvalidInput("the wrap is not of this epoch and sender", reason="WRAP_INVALID", field="wraps")
+            if wrap.recipient not in active:
+                raise InvalidInput(f"{wrap.recipient} is not in {epoch.group}", field="wraps.recipient")
+            signed = canonical.wrap_bytes(
+                wrap.group, wrap.epoch, wrap.sender, wrap.recipient, wrap.commitment, wrap.sealed
+            )
+            self._check_signature(tx, caller.member, signed, wrap.signature)
+            if wrap.recipient not in have:
+                new[wrap.recipient] = wrap
+        store.add_wraps(tx, list(new.values()))
+        for wrap in new.values():
+            self._audit.record(
+                tx,
+                event=f"key_wrapped:{epoch.group}:{epoch.number}",
+                actor=caller.name,
+                subject=wrap.recipient,
+                digest=canonical.sha256(wrap.sealed),
+            )
+        return len(new)
+
+    def _active(self, tx: Connection, group: GroupId) -> list[MemberId]:
+        members = self._membership.group(tx, group).members
+        return [m for m in members if self._membership.get(tx, m).standing is Standing.ACTIVE]
+
+    def _check_signature(self, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes) -> None:
+        check_signature(self._membership, tx, member_id, signed, signature)
+
+
+def check_signature(
+    membership: MembershipService, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes
+) -> None:
+    """The member's registered identity signed these bytes. Raises: InvalidInput."""
+    identity = membership.get(tx, member_id).identity
+    try:
+        key = serialization.load_der_public_key(identity.signing_key if identity else b"")
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise ValueError("not P-256")
+        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature) as error:
+        raise InvalidInput(
+            f"not signed by the identity of {member_id}",
+            reason="SIGNATURE_INVALID",
+            field="signature",
+            remedy="sign with the identity made at joining",
+        ) from error

@@ -1,0 +1,158 @@
+"""How a member comes in: invitation, enrolment, renewal; and how console users get certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Connection
+
+from alliance import canonical
+from alliance.errors import AlreadyExists, InvalidInput, NotPermitted
+from alliance.names import AgentId, MemberId, OperatorId
+from hub.audit.service import AuditService
+from hub.membership import store
+from hub.membership.model import ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
+from hub.pki.service import PkiService
+from hub.runtime.caller import Caller
+from hub.runtime.clock import Clock, micros
+
+OPERATOR_LIFETIME = dt.timedelta(days=365)
+MAX_INVITATION = dt.timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    member: Member
+    agent: AgentId
+    chain: list[bytes]
+
+
+class EnrolmentService:
+    """`invitation` is the default lifetime of an invitation, `certificate` of a channel certificate."""
+
+    def __init__(
+        self,
+        *,
+        alliance: str,
+        pki: PkiService,
+        audit: AuditService,
+        clock: Clock,
+        invitation: dt.timedelta,
+        certificate: dt.timedelta,
+    ) -> None:
+        self._alliance = alliance
+        self._pki = pki
+        self._audit = audit
+        self._clock = clock
+        self._invitation = invitation
+        self._certificate = certificate
+
+    def invite(
+        self, tx: Connection, caller: Caller, member_id: MemberId, role: Role, secret_digest: bytes, lifetime: int
+    ) -> Invitation:
+        """Invites a new member, or one that has not enrolled yet. Raises: AlreadyExists, InvalidInput."""
+        now = self._clock()
+        validity = dt.timedelta(seconds=lifetime) if lifetime else self._invitation
+        if not dt.timedelta() < validity <= MAX_INVITATION:
+            raise InvalidInput("an invitation lasts 1 second to 30 days", field="lifetime_seconds")
+        member = store.find_member(tx, member_id)
+        if member is None:
+            created = Member(id=member_id, role=role, standing=Standing.INVITED, create_time=micros(now))
+            store.add_member(tx, created)
+        elif member.standing is not Standing.INVITED:
+            raise AlreadyExists(
+                f"{member_id} has enrolled already",
+                reason="MEMBER_EXISTS",
+                field="member",
+                remedy="choose another name",
+            )
+        elif member.role is not role:
+            raise InvalidInput(f"{member_id} was invited as {member.role}", field="role", remedy="use that role")
+        invitation = Invitation(member=member_id, secret_digest=secret_digest, expire_time=micros(now + validity))
+        store.add_invitation(tx, invitation)
+        self._audit.record(tx, event=f"member_invited:{role}", actor=caller.name, subject=member_id)
+        return invitation
+
+    def enrol(self, tx: Connection, *, secret: bytes, request: bytes, identity: Identity, signature: bytes) -> Enrolled:
+        """Uses an invitation, once. Raises: NotPermitted, InvalidInput, AlreadyExists."""
+        now = micros(self._clock())
+        invitation = self._usable(tx, canonical.sha256(secret), now)
+        member = store.find_member(tx, invitation.member)
+        if member is None:
+            raise NotPermitted("the invitation is for no member", reason="INVITATION_UNKNOWN")
+        _check_identity(self._alliance, invitation.member, request, identity, signature)
+        holder = store.identity_holder(tx, identity)
+        if holder is not None:
+            raise AlreadyExists(
+                "another member has this identity", reason="IDENTITY_TAKEN", remedy="join from an empty agent home"
+            )
+        enrolled = member.enrol(identity, now)
+        store.save_member(tx, enrolled)
+        agent = AgentId(f"agents/{secrets.token_hex(4)}")
+        chain = self._pki.issue_member(tx, request=request, member=enrolled.id, agent=agent, lifetime=self._certificate)
+        self._audit.record(
+            tx,
+            event=f"member_enrolled:{enrolled.role}",
+            actor=enrolled.id,
+            subject=enrolled.id,
+            digest=canonical.identity_digest(identity.signing_key, identity.sealing_key),
+        )
+        return Enrolled(member=enrolled, agent=agent, chain=chain)
+
+    def renew(self, tx: Connection, caller: Caller, request: bytes) -> list[bytes]:
+        """A new certificate for a new key of the calling agent. Raises: InvalidInput."""
+        agent = caller.peer.agent if caller.peer else ""
+        self._audit.record(tx, event="certificate_renewed", actor=caller.name, subject=f"{caller.name}/{agent}")
+        return self._pki.issue_member(
+            tx, request=request, member=caller.member, agent=agent, lifetime=self._certificate
+        )
+
+    def issue_operator(
+        self, tx: Connection, actor: str, operator_id: OperatorId, role: ConsoleRole, request: bytes
+    ) -> list[bytes]:
+        """Raises: AlreadyExists, where the operator has another role; InvalidInput."""
+        existing = store.find_operator(tx, operator_id)
+        if existing is None:
+            store.add_operator(tx, Operator(id=operator_id, role=role))
+        elif existing.role is not role:
+            raise AlreadyExists(f"{operator_id} exists as {existing.role}", reason="OPERATOR_EXISTS", field="role")
+        self._audit.record(tx, event=f"operator_certified:{role}", actor=actor, subject=operator_id)
+        return self._pki.issue_operator(tx, request=request, operator=operator_id, lifetime=OPERATOR_LIFETIME)
+
+    def _usable(self, tx: Connection, secret_digest: bytes, now: int) -> Invitation:
+        """Checks, and marks used in the same statement. The secret has 256 bits: saying why it fails leaks nothing."""
+        invitation = store.find_invitation(tx, secret_digest)
+        remedy = "ask the operator for a new invitation"
+        if invitation is None:
+            raise NotPermitted("no such invitation", reason="INVITATION_UNKNOWN", field="code", remedy=remedy)
+        if invitation.expire_time <= now:
+            raise NotPermitted("the invitation has expired", reason="INVITATION_EXPIRED", field="code", remedy=remedy)
+        if not store.use_invitation(tx, secret_digest, now=now):
+            raise NotPermitted("the invitation was used before", reason="INVITATION_USED", field="code", remedy=remedy)
+        return invitation
+
+
+def _check_identity(alliance: str, member: MemberId, request: bytes, identity: Identity, signature: bytes) -> None:
+    """The identity's holder signed this very enrolment. Raises: InvalidInput."""
+    try:
+        key = serialization.load_der_public_key(identity.signing_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise ValueError("not P-256")
+        if len(identity.sealing_key) != 32:
+            raise ValueError("not X25519")
+        signed = canonical.enrolment_bytes(
+            alliance, member, canonical.sha256(request), identity.signing_key, identity.sealing_key
+        )
+        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature) as error:
+        raise InvalidInput(
+            "the member identity is not valid or did not sign this enrolment",
+            reason="IDENTITY_INVALID",
+            field="identity",
+            remedy="join with an unmodified agent",
+        ) from error

@@ -1,0 +1,106 @@
+"""Members, invitations, operators and sharing groups; pure, every transition returns a new value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from alliance.errors import FailedPrecondition
+from alliance.names import GroupId, MemberId, OperatorId
+
+
+class Role(StrEnum):
+    BRAND = "brand"
+    MARKETPLACE = "marketplace"
+    ASSOCIATION = "association"
+    REGULATOR = "regulator"
+    LAW_ENFORCEMENT = "law_enforcement"
+    EXPERT = "expert"
+
+
+class ConsoleRole(StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class Standing(StrEnum):
+    INVITED = "invited"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    EXPELLED = "expelled"
+    LEFT = "left"
+
+
+GONE = frozenset({Standing.EXPELLED, Standing.LEFT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Public halves of a member identity: P-256 SPKI DER, X25519 raw 32 bytes."""
+
+    signing_key: bytes
+    sealing_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Times are microseconds since the epoch."""
+
+    id: MemberId
+    role: Role
+    standing: Standing
+    create_time: int
+    enrol_time: int | None = None
+    identity: Identity | None = None
+    reason: str = ""
+
+    def enrol(self, identity: Identity, now: int) -> Member:
+        self._require("enrol", Standing.INVITED)
+        return replace(self, standing=Standing.ACTIVE, identity=identity, enrol_time=now)
+
+    def suspend(self, reason: str) -> Member:
+        self._require("be suspended", Standing.ACTIVE)
+        return replace(self, standing=Standing.SUSPENDED, reason=reason)
+
+    def reinstate(self, reason: str) -> Member:
+        self._require("be reinstated", Standing.SUSPENDED)
+        return replace(self, standing=Standing.ACTIVE, reason=reason)
+
+    def expel(self, reason: str) -> Member:
+        self._require("be expelled", Standing.INVITED, Standing.ACTIVE, Standing.SUSPENDED)
+        return replace(self, standing=Standing.EXPELLED, reason=reason)
+
+    def leave(self) -> Member:
+        self._require("leave", Standing.ACTIVE, Standing.SUSPENDED)
+        return replace(self, standing=Standing.LEFT)
+
+    def _require(self, verb: str, *allowed: Standing) -> None:
+        if self.standing not in allowed:
+            raise FailedPrecondition(
+                f"{self.id} is {self.standing} and cannot {verb}",
+                reason="STANDING",
+                remedy=f"only a member that is {' or '.join(allowed)} can",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    member: MemberId
+    secret_digest: bytes
+    expire_time: int
+    used_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    id: OperatorId
+    role: ConsoleRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    id: GroupId
+    members: tuple[MemberId, ...]
+    create_time: int

@@ -1,0 +1,143 @@
+"""Members, standings and groups: each method is one transaction's work, read top to bottom.
+
+Who may call is the access table's affair; what a departure does to fingerprints is handed in by `hub.app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from alliance.errors import AlreadyExists, InvalidInput, NotAuthenticated, NotFound, NotPermitted
+from alliance.names import GroupId, MemberId, OperatorId
+from alliance.tls import Peer, PeerKind
+from hub.audit.service import AuditService
+from hub.membership import store
+from hub.membership.model import GONE, Group, Member, Standing
+from hub.pki.service import PkiService
+from hub.runtime.caller import Caller, Who
+from hub.runtime.clock import Clock, micros
+
+MAX_REASON = 200
+Departed = Callable[[Connection, MemberId], None]
+
+
+class MembershipService:
+    def __init__(self, *, pki: PkiService, audit: AuditService, clock: Clock) -> None:
+        self._pki = pki
+        self._audit = audit
+        self._clock = clock
+
+    def authenticate(self, tx: Connection, peer: Peer) -> Caller:
+        """The caller a live certificate speaks for. Raises: NotAuthenticated."""
+        self._pki.require_live(tx, peer.serial)
+        if peer.kind is PeerKind.MEMBER:
+            member = store.find_member(tx, MemberId(peer.name))
+            if member is None or member.standing in GONE or member.standing is Standing.INVITED:
+                raise _not_counted()
+            active = member.standing is Standing.ACTIVE
+            return Caller(who=Who(member.role.value), name=member.id, active=active, peer=peer)
+        if peer.kind is PeerKind.OPERATOR:
+            operator = store.find_operator(tx, OperatorId(peer.name))
+            if operator is not None:
+                return Caller(who=Who(operator.role.value), name=operator.id, peer=peer)
+        raise _not_counted()
+
+    def get(self, tx: Connection, member_id: MemberId) -> Member:
+        """Raises: NotFound."""
+        member = store.find_member(tx, member_id)
+        if member is None:
+            raise NotFound(f"no member {member_id}", reason="MEMBER_NOT_FOUND", field="name")
+        return member
+
+    def members(self, tx: Connection, *, after: str | None, limit: int) -> list[Member]:
+        return store.members(tx, after=after, limit=limit)
+
+    def suspend(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
+        """Raises: NotFound, FailedPrecondition."""
+        member = self.get(tx, member_id).suspend(_reason(reason))
+        return self._saved(tx, caller, member, "member_suspended")
+
+    def reinstate(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
+        """Raises: NotFound, FailedPrecondition."""
+        member = self.get(tx, member_id).reinstate(_reason(reason))
+        return self._saved(tx, caller, member, "member_reinstated")
+
+    def expel(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
+        """Revokes its certificates and takes it out of every group. Raises: NotFound, FailedPrecondition."""
+        member = self.get(tx, member_id).expel(_reason(reason))
+        store.leave_groups(tx, member.id)
+        self._pki.revoke(tx, member.id)
+        return self._saved(tx, caller, member, "member_expelled")
+
+    def leave(self, tx: Connection, caller: Caller, departed: Departed) -> Member:
+        """The caller leaves: `departed` withdraws what it published. Raises: FailedPrecondition."""
+        member = self.get(tx, caller.member).leave()
+        departed(tx, member.id)
+        store.leave_groups(tx, member.id)
+        self._pki.revoke(tx, member.id)
+        return self._saved(tx, caller, member, "member_left")
+
+    def create_group(self, tx: Connection, caller: Caller, group_id: GroupId) -> Group:
+        """Raises: AlreadyExists."""
+        if store.find_group(tx, group_id) is not None:
+            raise AlreadyExists(f"{group_id} exists", reason="GROUP_EXISTS", field="name")
+        group = Group(id=group_id, members=(), create_time=micros(self._clock()))
+        store.add_group(tx, group)
+        self._audit.record(tx, event="group_created", actor=caller.name, subject=group_id)
+        return group
+
+    def add_to_group(self, tx: Connection, caller: Caller, group_id: GroupId, member_id: MemberId) -> Group:
+        """Raises: NotFound, AlreadyExists, FailedPrecondition."""
+        self.group(tx, group_id)
+        member = self.get(tx, member_id)
+        if member.standing in GONE:
+            raise NotFound(f"{member_id} is {member.standing}", reason="MEMBER_GONE", field="member")
+        if store.is_group_member(tx, group_id, member_id):
+            raise AlreadyExists(f"{member_id} is in {group_id} already", reason="MEMBER_IN_GROUP", field="member")
+        store.add_group_member(tx, group_id, member_id)
+        self._audit.record(tx, event=f"group_joined:{group_id}", actor=caller.name, subject=member_id)
+        return self.group(tx, group_id)
+
+    def group(self, tx: Connection, group_id: GroupId) -> Group:
+        """Raises: NotFound."""
+        group = store.find_group(tx, group_id)
+        if group is None:
+            raise NotFound(f"no group {group_id}", reason="GROUP_NOT_FOUND", field="group")
+        return group
+
+    def groups(self, tx: Connection, caller: Caller, *, after: str | None, limit: int) -> list[Group]:
+        """All of them to the console, to a member its own."""
+        member = None if caller.is_console else caller.member
+        return store.groups(tx, member=member, after=after, limit=limit)
+
+    def require_in_group(self, tx: Connection, group_id: GroupId, member_id: MemberId) -> None:
+        """Raises: NotPermitted, the same for a group that is not there: outsiders learn nothing."""
+        if not store.is_group_member(tx, group_id, member_id):
+            raise NotPermitted(
+                f"{member_id} is not in this sharing group",
+                reason="NOT_IN_GROUP",
+                remedy="ask the operator to add the member",
+            )
+
+    def _saved(self, tx: Connection, caller: Caller, member: Member, event: str) -> Member:
+        store.save_member(tx, member)
+        self._audit.record(tx, event=event, actor=caller.name, subject=member.id)
+        return member
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or len(text) > MAX_REASON:
+        raise InvalidInput(
+            f"a reason has 1 to {MAX_REASON} characters", field="reason", remedy="say why, in a sentence"
+        )
+    return text.strip()
+
+
+def _not_counted() -> NotAuthenticated:
+    return NotAuthenticated(
+        "the certificate's holder is not, or no longer, in this alliance",
+        reason="NOT_IN_ALLIANCE",
+        remedy="ask the operator for an invitation",
+    )

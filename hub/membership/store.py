@@ -1,0 +1,224 @@
+"""Tables of members, invitations, operators and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from alliance.names import GroupId, MemberId, OperatorId
+from hub.membership.model import ConsoleRole, Group, Identity, Invitation, Member, Operator, Role, Standing
+from hub.runtime.db import Int64, metadata
+
+
+def _one_of(column: str, values: Sequence[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+member_table = Table(
+    "member",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("standing", String(20), nullable=False),
+    Column("reason", String(200), nullable=False),
+    # One identity, one member: a second "acme" cannot enrol with acme's keys.
+    Column("signing_key", LargeBinary, unique=True),
+    Column("sealing_key", LargeBinary, unique=True),
+    Column("create_time", Int64, nullable=False),
+    Column("enrol_time", Int64),
+    _one_of("role", list(Role)),
+    _one_of("standing", list(Standing)),
+)
+invitation_table = Table(
+    "invitation",
+    metadata,
+    Column("secret_digest", LargeBinary(32), primary_key=True),
+    Column("member", ForeignKey("member.name"), nullable=False, index=True),
+    Column("expire_time", Int64, nullable=False),
+    Column("used_time", Int64),
+)
+operator_table = Table(
+    "operator",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("role", String(20), nullable=False),
+    _one_of("role", list(ConsoleRole)),
+)
+group_table = Table(
+    "sharing_group",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("create_time", Int64, nullable=False),
+)
+group_member_table = Table(
+    "sharing_group_member",
+    metadata,
+    Column("group_name", ForeignKey("sharing_group.name"), primary_key=True),
+    Column("member", ForeignKey("member.name"), primary_key=True, index=True),
+)
+
+
+def find_member(tx: Connection, member: MemberId) -> Member | None:
+    row = tx.execute(select(member_table).where(member_table.c.name == member)).first()
+    return None if row is None else _member(row)
+
+
+def members(tx: Connection, *, after: str | None, limit: int) -> list[Member]:
+    query = select(member_table).order_by(member_table.c.name).limit(limit)
+    if after is not None:
+        query = query.where(member_table.c.name > after)
+    return [_member(row) for row in tx.execute(query)]
+
+
+def add_member(tx: Connection, member: Member) -> None:
+    tx.execute(insert(member_table).values(name=member.id, **_columns(member)))
+
+
+def save_member(tx: Connection, member: Member) -> None:
+    tx.execute(update(member_table).where(member_table.c.name == member.id).values(**_columns(member)))
+
+
+def identity_holder(tx: Connection, identity: Identity) -> MemberId | None:
+    """The member that has either key already."""
+    found = tx.execute(
+        select(member_table.c.name).where(
+            (member_table.c.signing_key == identity.signing_key) | (member_table.c.sealing_key == identity.sealing_key)
+        )
+    ).first()
+    return None if found is None else MemberId(found.name)
+
+
+def add_invitation(tx: Connection, invitation: Invitation) -> None:
+    """Replaces every unused invitation of the same member."""
+    tx.execute(
+        delete(invitation_table).where(
+            invitation_table.c.member == invitation.member, invitation_table.c.used_time.is_(None)
+        )
+    )
+    tx.execute(
+        insert(invitation_table).values(
+            secret_digest=invitation.secret_digest, member=invitation.member, expire_time=invitation.expire_time
+        )
+    )
+
+
+def find_invitation(tx: Connection, secret_digest: bytes) -> Invitation | None:
+    row = tx.execute(select(invitation_table).where(invitation_table.c.secret_digest == secret_digest)).first()
+    if row is None:
+        return None
+    return Invitation(
+        member=MemberId(row.member),
+        secret_digest=bytes(row.secret_digest),
+        expire_time=row.expire_time,
+        used_time=row.used_time,
+    )
+
+
+def use_invitation(tx: Connection, secret_digest: bytes, *, now: int) -> bool:
+    """Marks it used; False if someone else just did. The row lock decides between concurrent uses."""
+    return bool(
+        tx.execute(
+            update(invitation_table)
+            .where(invitation_table.c.secret_digest == secret_digest, invitation_table.c.used_time.is_(None))
+            .values(used_time=now)
+        ).rowcount
+    )
+
+
+def find_operator(tx: Connection, operator: OperatorId) -> Operator | None:
+    row = tx.execute(select(operator_table).where(operator_table.c.name == operator)).first()
+    return None if row is None else Operator(id=OperatorId(row.name), role=ConsoleRole(row.role))
+
+
+def add_operator(tx: Connection, operator: Operator) -> None:
+    tx.execute(insert(operator_table).values(name=operator.id, role=operator.role.value))
+
+
+def find_group(tx: Connection, group: GroupId) -> Group | None:
+    row = tx.execute(select(group_table).where(group_table.c.name == group)).first()
+    return None if row is None else Group(id=group, create_time=row.create_time, members=_members_of(tx, group))
+
+
+def groups(tx: Connection, *, member: MemberId | None, after: str | None, limit: int) -> list[Group]:
+    """All groups, or those `member` is in."""
+    query = select(group_table).order_by(group_table.c.name).limit(limit)
+    if after is not None:
+        query = query.where(group_table.c.name > after)
+    if member is not None:
+        query = query.join(group_member_table).where(group_member_table.c.member == member)
+    rows = tx.execute(query).all()
+    return [
+        Group(id=GroupId(row.name), create_time=row.create_time, members=_members_of(tx, GroupId(row.name)))
+        for row in rows
+    ]
+
+
+def add_group(tx: Connection, group: Group) -> None:
+    tx.execute(insert(group_table).values(name=group.id, create_time=group.create_time))
+
+
+def add_group_member(tx: Connection, group: GroupId, member: MemberId) -> None:
+    tx.execute(insert(group_member_table).values(group_name=group, member=member))
+
+
+def is_group_member(tx: Connection, group: GroupId, member: MemberId) -> bool:
+    query = select(group_member_table.c.member).where(
+        group_member_table.c.group_name == group, group_member_table.c.member == member
+    )
+    return tx.execute(query).first() is not None
+
+
+def leave_groups(tx: Connection, member: MemberId) -> None:
+    tx.execute(delete(group_member_table).where(group_member_table.c.member == member))
+
+
+def _members_of(tx: Connection, group: GroupId) -> tuple[MemberId, ...]:
+    rows = tx.execute(
+        select(group_member_table.c.member)
+        .where(group_member_table.c.group_name == group)
+        .order_by(group_member_table.c.member)
+    )
+    return tuple(MemberId(row.member) for row in rows)
+
+
+def _columns(member: Member) -> dict[str, Any]:
+    return {
+        "role": member.role.value,
+        "standing": member.standing.value,
+        "reason": member.reason,
+        "signing_key": member.identity.signing_key if member.identity else None,
+        "sealing_key": member.identity.sealing_key if member.identity else None,
+        "create_time": member.create_time,
+        "enrol_time": member.enrol_time,
+    }
+
+
+def _member(row: Row[Any]) -> Member:
+    identity = None
+    if row.signing_key is not None:
+        identity = Identity(signing_key=bytes(row.signing_key), sealing_key=bytes(row.sealing_key))
+    return Member(
+        id=MemberId(row.name),
+        role=Role(row.role),
+        standing=Standing(row.standing),
+        reason=row.reason,
+        identity=identity,
+        create_time=row.create_time,
+        enrol_time=row.enrol_time,
+    )

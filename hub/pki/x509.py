@@ -1,0 +1,129 @@
+"""Builds the X.509 objects of the profile in `alliance.tls`; pure, keys and times are arguments."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from alliance.errors import InvalidInput
+
+# Clocks of members may be a little behind the hub's.
+BACKDATE = dt.timedelta(minutes=5)
+CA_LIFETIME = dt.timedelta(days=3650)
+
+
+def new_ca(alliance: str, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
+    """A self-signed P-256 CA that may sign leaves only."""
+    name = _name(alliance, "Alliance CA")
+    public = key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def parse_request(der: bytes) -> ec.EllipticCurvePublicKey:
+    """The P-256 key of a PKCS#10 request whose holder proved possession; names in it are ignored.
+
+    Raises: InvalidInput.
+    """
+    try:
+        request = x509.load_der_x509_csr(der)
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except ValueError as error:
+        raise _bad_request("the certificate request cannot be read") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise _bad_request("the certificate request has no P-256 key")
+    if not valid:
+        raise _bad_request("the certificate request is not signed by its own key")
+    return key
+
+
+def leaf(
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    *,
+    key: ec.EllipticCurvePublicKey,
+    alliance: str,
+    spiffe: str,
+    names: Sequence[str] = (),
+    server: bool = False,
+    not_before: dt.datetime,
+    not_after: dt.datetime,
+) -> x509.Certificate:
+    """A leaf with one SPIFFE URI; `names` are DNS names or IP addresses, for the hub's own certificate."""
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH] if not server else [ExtendedKeyUsageOID.SERVER_AUTH]
+    alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe)]
+    alternatives += [_general_name(name) for name in names]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(alliance, spiffe.rpartition("/")[2]))
+        .issuer_name(ca.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before - BACKDATE)
+        .not_valid_after(not_after)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+
+
+def _name(alliance: str, common: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, alliance[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, common[:64]),
+        ]
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _bad_request(message: str) -> InvalidInput:
+    return InvalidInput(
+        message,
+        reason="CERTIFICATE_REQUEST_INVALID",
+        field="certificate_request",
+        remedy="send a PKCS#10 request for a P-256 key",
+    )

@@ -1,0 +1,102 @@
+"""Who may call what: the one table. An RPC that is not in it is refused, and a test fails.
+
+`docs/reference/access.md` is generated from it. What a row cannot say (is the caller in the bank's group?
+is the batch its own?) is checked by the service that owns the resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from alliance.errors import NotAuthenticated, NotPermitted
+from hub.runtime.caller import CONSOLE, MEMBERS, Caller, Who
+
+
+class Listener(StrEnum):
+    """The enrolment port asks for no client certificate; the main port takes nothing else."""
+
+    MAIN = "main"
+    ENROLMENT = "enrolment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    who: frozenset[Who]
+    listener: Listener = Listener.MAIN
+    # A suspended member may still say hello (to learn that it is suspended) and leave.
+    while_suspended: bool = False
+
+    def check(self, caller: Caller, listener: Listener) -> None:
+        """Raises: NotAuthenticated, NotPermitted."""
+        if listener is not self.listener:
+            raise NotPermitted(
+                f"served on the {self.listener} listener only",
+                reason="WRONG_LISTENER",
+                remedy=f"dial the {self.listener} address",
+            )
+        if Who.ANONYMOUS in self.who:
+            return
+        if caller.who is Who.ANONYMOUS:
+            raise NotAuthenticated("a member's or operator's certificate is needed", remedy="join the alliance first")
+        if caller.who not in self.who:
+            raise NotPermitted(f"the role {caller.who} may not call this", reason="ROLE_NOT_PERMITTED")
+        if not caller.active and not self.while_suspended:
+            raise NotPermitted(
+                "the member is suspended", reason="MEMBER_SUSPENDED", remedy="ask the operator of the hub"
+            )
+
+
+_OPERATORS = frozenset({Who.OPERATOR, Who.ADMIN})
+_ADMIN = frozenset({Who.ADMIN})
+_EVERYONE = MEMBERS | CONSOLE
+
+TABLE: Mapping[str, Rule] = {
+    "alliance.v1.EnrolmentService/Enrol": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
+    "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS),
+    "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN),
+    "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True),
+    "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS),
+    "alliance.v1.MembershipService/CreateInvitation": Rule(who=_OPERATORS),
+    "alliance.v1.MembershipService/ListMembers": Rule(who=_EVERYONE),
+    "alliance.v1.MembershipService/GetMember": Rule(who=_EVERYONE),
+    "alliance.v1.MembershipService/SuspendMember": Rule(who=_OPERATORS),
+    "alliance.v1.MembershipService/ReinstateMember": Rule(who=_OPERATORS),
+    "alliance.v1.MembershipService/ExpelMember": Rule(who=_ADMIN),
+    "alliance.v1.MembershipService/LeaveAlliance": Rule(who=MEMBERS, while_suspended=True),
+    "alliance.v1.MembershipService/CreateGroup": Rule(who=_OPERATORS),
+    "alliance.v1.MembershipService/AddGroupMember": Rule(who=_OPERATORS),
+    "alliance.v1.MembershipService/ListGroups": Rule(who=_EVERYONE),
+    "alliance.v1.KeyService/GetGroupKey": Rule(who=MEMBERS),
+    "alliance.v1.KeyService/CreateEpoch": Rule(who=MEMBERS),
+    "alliance.v1.KeyService/AddWraps": Rule(who=MEMBERS),
+    "alliance.v1.BlobService/GetUpload": Rule(who=MEMBERS),
+    "alliance.v1.BlobService/UploadBlob": Rule(who=MEMBERS),
+    "alliance.v1.BlobService/DownloadBlob": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/CreateBank": Rule(who=_OPERATORS),
+    "alliance.v1.FingerprintService/ListBanks": Rule(who=_EVERYONE),
+    "alliance.v1.FingerprintService/PublishBatch": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/WithdrawRows": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/ListEntries": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/ListSegments": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/ReportHits": Rule(who=MEMBERS),
+    "alliance.v1.FingerprintService/ListHits": Rule(who=MEMBERS),
+    "alliance.v1.AuditService/GetCheckpoint": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/ListLeaves": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/GetInclusionProof": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/GetConsistencyProof": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/VerifyLog": Rule(who=CONSOLE),
+    "grpc.health.v1.Health/Check": Rule(who=_EVERYONE, while_suspended=True),
+    "grpc.health.v1.Health/Watch": Rule(who=_EVERYONE, while_suspended=True),
+    "grpc.health.v1.Health/List": Rule(who=_EVERYONE, while_suspended=True),
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(who=CONSOLE),
+}
+
+
+def rule(method: str) -> Rule:
+    """`alliance.v1.KeyService/AddWraps` to its rule. Raises: NotPermitted where the table has none."""
+    try:
+        return TABLE[method]
+    except KeyError:
+        raise NotPermitted("no rule permits this call", reason="NO_ACCESS_RULE") from None

@@ -1,0 +1,131 @@
+"""The database: one engine, explicit read and write transactions, one process on SQLite.
+
+SQLite (WAL, `synchronous=FULL`, foreign keys) is the embedded default; PostgreSQL through psycopg 3 runs the
+same stores. A write transaction on SQLite takes the write lock at BEGIN, so it never fails half way for
+having read first; writers of this process queue on a lock instead of polling SQLite's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
+
+from alliance.errors import FailedPrecondition, InvalidInput, Unavailable
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# Microseconds since the epoch, sequence numbers, sizes.
+Int64 = BigInteger()
+# SQLite auto-increments only INTEGER.
+AutoId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Database:
+    """Opens transactions; never hands out the engine."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if not self.is_sqlite and self.url.get_backend_name() != "postgresql":
+            raise InvalidInput(
+                f"unsupported database {self.url.get_backend_name()!r}",
+                field="database.url",
+                remedy="use sqlite:///FILE or postgresql+psycopg://...",
+            )
+        self._engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
+        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction for reading."""
+        with _translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        with (
+            _translated(),
+            self._writer,
+            self._engine.connect().execution_options(alliance_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """For migrations only."""
+        yield self._engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable("the database does not answer", reason="DATABASE_UNAVAILABLE") from error
+
+
+def _sqlite_engine(url: str, pool_size: int) -> Engine:
+    engine = create_engine(url, pool_size=pool_size, max_overflow=4, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver's own transaction control would defer BEGIN to the first write.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("alliance_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: str, pool_size: int) -> Engine:
+    return create_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+
+
+class ProcessLock:
+    """Holds a lock file for as long as the process lives: SQLite means one hub process."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise FailedPrecondition(
+                f"{path.name} is held by process {holder}",
+                reason="ALREADY_RUNNING",
+                remedy="stop it first, or use PostgreSQL for several hub processes",
+            ) from error
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()

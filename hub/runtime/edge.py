@@ -1,0 +1,290 @@
+"""The gRPC edge: every RPC passes one pipeline, so no service can forget a check.
+
+bytes -> peer from the certificate -> caller and standing -> access table -> client version -> parse
+-> (request id replay) -> method -> response -> commit. A unary RPC is one transaction in a bounded worker
+pool, so services and stores are plain synchronous code; streams get a `Session` that re-checks the caller.
+Requests are parsed here and not by gRPC, which would answer garbage with UNKNOWN and a class name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+
+import grpc
+import structlog
+from cryptography import x509
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from sqlalchemy import Connection
+
+from alliance import release
+from alliance.errors import AllianceError, InvalidInput
+from alliance.status import DETAILS_METADATA, code_of, to_status
+from alliance.tls import Peer, peer_of
+from hub.runtime import access, idempotency
+from hub.runtime.access import Listener
+from hub.runtime.caller import ANONYMOUS, Caller
+from hub.runtime.changes import Changes
+from hub.runtime.clock import Clock, micros
+from hub.runtime.db import Database
+from hub.runtime.metrics import Metrics
+
+log = structlog.get_logger()
+R = TypeVar("R")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+if TYPE_CHECKING:
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+    Handler: TypeAlias = grpc.GenericRpcHandler[Any, Any]
+    MethodHandler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor
+Authenticate = Callable[[Connection, Peer], Caller]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What the edge needs of the hub; built by `hub.app`."""
+
+    alliance: str
+    db: Database
+    pool: Executor
+    clock: Clock
+    metrics: Metrics
+    changes: Changes
+    authenticate: Authenticate
+
+
+class Session:
+    """A stream's caller, re-checked as the stream goes, and the way to the worker pool."""
+
+    def __init__(self, runtime: Runtime, method: str, listener: Listener, peer: Peer | None, caller: Caller) -> None:
+        self.caller = caller
+        self.runtime = runtime
+        self._admit = functools.partial(_admit, runtime, method, listener, peer)
+
+    async def recheck(self) -> None:
+        """Call per stream message, so that expiry and standing bite at once. Raises: NotAuthenticated, NotPermitted."""
+        self.caller = await self.read(self._admit)
+
+    async def read(self, work: Callable[[Connection], R]) -> R:
+        return await self._run(self.runtime.db.read, work)
+
+    async def write(self, work: Callable[[Connection], R]) -> R:
+        return await self._run(self.runtime.db.write, work)
+
+    async def off_loop(self, work: Callable[[], R]) -> R:
+        """Blocking work that needs no transaction."""
+        return await asyncio.get_running_loop().run_in_executor(self.runtime.pool, work)
+
+    async def _run(self, transaction: Callable[[], Any], work: Callable[[Connection], R]) -> R:
+        def call() -> R:
+            with transaction() as tx:
+                return work(tx)
+
+        return await self.off_loop(call)
+
+
+class Edge:
+    """Turns a service's descriptor and its methods into gRPC handlers.
+
+    A unary method is `def name(tx, caller, request) -> response`; a streaming one is `async`, and takes
+    `(session, request)` or `(session, requests)`. `name` is the RPC's name in snake_case.
+    """
+
+    def __init__(self, runtime: Runtime, listener: Listener) -> None:
+        self._runtime = runtime
+        self._listener = listener
+
+    def handler(self, service: ServiceDescriptor, target: object) -> Handler:
+        methods = {method.name: self._method(service, method, target) for method in service.methods}
+        return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+    def _method(self, service: ServiceDescriptor, method: MethodDescriptor, target: object) -> MethodHandler:
+        name = f"{service.full_name}/{method.name}"
+        parse = functools.partial(_parse, GetMessageClass(method.input_type))
+        call = getattr(target, _snake(method.name))
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, parse, call))
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(functools.partial(self._stream_out, name, parse, call))
+        mutates = "request_id" in method.input_type.fields_by_name
+        return grpc.unary_unary_rpc_method_handler(functools.partial(self._unary, name, parse, call, mutates))
+
+    async def _unary(
+        self, name: str, parse: Callable[[bytes], Message], call: Any, mutates: bool, raw: bytes, context: Context
+    ) -> bytes:
+        runtime = self._runtime
+
+        def work() -> bytes:
+            peer = _peer(context, runtime.alliance)
+            with (runtime.db.write if mutates else runtime.db.read)() as tx:
+                caller = _admit(runtime, name, self._listener, peer, tx)
+                request = parse(raw)
+                if not mutates:
+                    return bytes(call(tx, caller, request).SerializeToString())
+                return _once(tx, runtime, caller, name, request, call)
+
+        async with _Observed(runtime.metrics, name, context):
+            _check_version(context)
+            response = await asyncio.get_running_loop().run_in_executor(runtime.pool, work)
+            if mutates:
+                runtime.changes.bump()
+            return response
+
+    async def _stream_in(
+        self, name: str, parse: Callable[[bytes], Message], call: Any, requests: AsyncIterator[bytes], context: Context
+    ) -> bytes:
+        async def parsed() -> AsyncIterator[Message]:
+            async for raw in requests:
+                yield parse(raw)
+
+        async with _Observed(self._runtime.metrics, name, context):
+            session = await self._session(name, context)
+            response = await call(session, parsed())
+            return bytes(response.SerializeToString())
+
+    async def _stream_out(
+        self, name: str, parse: Callable[[bytes], Message], call: Any, raw: bytes, context: Context
+    ) -> AsyncIterator[bytes]:
+        async with _Observed(self._runtime.metrics, name, context):
+            session = await self._session(name, context)
+            async for response in call(session, parse(raw)):
+                yield response.SerializeToString()
+
+    async def _session(self, name: str, context: Context) -> Session:
+        _check_version(context)
+        peer = _peer(context, self._runtime.alliance)
+        session = Session(self._runtime, name, self._listener, peer, ANONYMOUS)
+        await session.recheck()
+        return session
+
+
+class Guard(_Interceptor):
+    """Puts library services (health, reflection) behind the same table; our own go through `Edge`."""
+
+    def __init__(self, runtime: Runtime, listener: Listener) -> None:
+        self._runtime = runtime
+        self._listener = listener
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        handler = await continuation(details)
+        name = details.method.lstrip("/")
+        if handler is None or name.startswith("alliance."):
+            return handler
+
+        async def admit(context: Context) -> None:
+            async with _Observed(self._runtime.metrics, name, context):
+                peer = _peer(context, self._runtime.alliance)
+                session = Session(self._runtime, name, self._listener, peer, ANONYMOUS)
+                await session.recheck()
+
+        async def unary(request: Any, context: Context) -> Any:
+            await admit(context)
+            return await handler.unary_unary(request, context)
+
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            await admit(context)
+            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            async for response in inner(request, context):
+                yield response
+
+        make = {
+            (False, False): (grpc.unary_unary_rpc_method_handler, unary),
+            (False, True): (grpc.unary_stream_rpc_method_handler, stream),
+            (True, True): (grpc.stream_stream_rpc_method_handler, stream),
+        }[(handler.request_streaming, handler.response_streaming)]
+        return make[0](make[1], handler.request_deserializer, handler.response_serializer)
+
+
+class _Observed:
+    """Turns what goes wrong into a status, and counts what happened."""
+
+    def __init__(self, metrics: Metrics, name: str, context: Context) -> None:
+        self._metrics, self._name, self._context = metrics, name, context
+
+    async def __aenter__(self) -> None:
+        self._start = time.perf_counter()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        code = "OK"
+        try:
+            if isinstance(error, AllianceError):
+                code = code_of(error).name
+                log.info("rpc_refused", method=self._name, reason=error.reason, code=code)
+                await _abort(self._context, error)
+            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                code = "INTERNAL"
+                reference = uuid.uuid4().hex[:12]
+                log.error("rpc_failed", method=self._name, reference=reference, exc_info=error)
+                await _abort(self._context, AllianceError(f"internal error {reference}", remedy="tell the operator"))
+            elif error is not None:
+                code = "CANCELLED"
+        finally:
+            self._metrics.calls.labels(self._name, code).inc()
+            self._metrics.seconds.labels(self._name).observe(time.perf_counter() - self._start)
+
+
+async def _abort(context: Context, error: AllianceError) -> NoReturn:
+    details = (DETAILS_METADATA, to_status(error).SerializeToString())
+    await context.abort(code_of(error), error.message, (details,))
+    raise AssertionError("abort raises")
+
+
+def _admit(runtime: Runtime, name: str, listener: Listener, peer: Peer | None, tx: Connection) -> Caller:
+    """The certificate's validity, the caller's standing and the access table, in that order."""
+    caller = ANONYMOUS
+    if peer is not None:
+        peer.require_valid(runtime.clock())
+        caller = runtime.authenticate(tx, peer)
+    access.rule(name).check(caller, listener)
+    return caller
+
+
+def _once(tx: Connection, runtime: Runtime, caller: Caller, name: str, request: Any, call: Any) -> bytes:
+    """A mutation under its request id: replayed, or done and remembered in this transaction."""
+    body = request.SerializeToString(deterministic=True)
+    key = {"caller": caller.name, "method": name, "request_id": request.request_id, "body": body}
+    stored = idempotency.replay(tx, **key)
+    if stored is not None:
+        return stored
+    response = bytes(call(tx, caller, request).SerializeToString())
+    idempotency.remember(tx, **key, response=response, now=micros(runtime.clock()))
+    return response
+
+
+def _parse(cls: type[Message], raw: bytes) -> Message:
+    try:
+        return cls.FromString(raw)
+    except DecodeError as error:
+        raise InvalidInput(
+            "the request is not a valid message", reason="MESSAGE_MALFORMED", remedy="use the published contract"
+        ) from error
+
+
+def _check_version(context: Context) -> None:
+    for key, value in context.invocation_metadata() or ():
+        if key == release.VERSION_METADATA:
+            release.require_supported(str(value))
+
+
+def _peer(context: Context, alliance: str) -> Peer | None:
+    certificates = list(context.auth_context().get("x509_pem_cert", ()))
+    return _peer_of_pem(certificates[0], alliance) if certificates else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _peer_of_pem(pem: bytes, alliance: str) -> Peer:
+    # Parsing costs 17 us and the same certificate comes with every call of a connection.
+    return peer_of(x509.load_pem_x509_certificate(pem), alliance=alliance)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")

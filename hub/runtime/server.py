@@ -1,0 +1,64 @@
+"""The two listeners: main (mutual TLS) and enrolment (server TLS), with limits that hold off abuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from alliance.errors import FailedPrecondition
+from hub.runtime.edge import Guard
+
+if TYPE_CHECKING:
+    from hub.runtime.edge import Handler
+
+# Half-open sockets, endless metadata, oversized messages and immortal connections end here
+# (docs/adr/0001-one-house.md has the measurements behind the numbers).
+OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Two hubs must never share a port by accident.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The hub's server key and chain, and the roots that member certificates must chain to; all PEM."""
+
+    key: bytes
+    chain: bytes
+    roots: bytes
+
+
+def build(
+    address: str,
+    identity: Identity,
+    handlers: Sequence[Handler],
+    *,
+    client_certificates: bool,
+    interceptors: Sequence[Guard] = (),
+) -> tuple[grpc.aio.Server, int]:
+    """A server, not yet started, and the port it is bound to. Raises: FailedPrecondition if the port is taken."""
+    server = grpc.aio.server(handlers=list(handlers), interceptors=list(interceptors), options=list(OPTIONS))
+    credentials = grpc.ssl_server_credentials(
+        [(identity.key, identity.chain)],
+        root_certificates=identity.roots if client_certificates else None,
+        require_client_auth=client_certificates,
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise FailedPrecondition(
+            f"cannot listen on {address}", reason="ADDRESS_IN_USE", remedy="free the port, or set another address"
+        ) from error
+    return server, port
