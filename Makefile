@@ -45,8 +45,11 @@ services: ## install PostgreSQL's binaries for the tests, where we may
 test: $(READY) services ## run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-.PHONY: check check-format check-lint check-types check-imports check-proto check-breaking check-stubs
-check: check-format check-lint check-types check-imports check-proto check-breaking check-stubs ## everything but the tests; with -k, past the first failure
+CHECKS := check-lock check-format check-lint check-types check-imports check-proto check-breaking check-stubs
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## everything but the tests; with -k, past the first failure
+check-lock: $(READY)
+	$(BIN)/uv --quiet pip check --python $(BIN)/python
 check-format: $(READY)
 	$(BIN)/ruff format --check .
 check-lint: $(READY)
