@@ -23,7 +23,7 @@ class AuditRpc:
 
     def list_leaves(self, tx: Connection, caller: Caller, request: pb.ListLeavesRequest) -> pb.ListLeavesResponse:
         asked = page_request(request.page_size, request.page_token)
-        start = request.start_index if asked.after is None else int(asked.after) + 1
+        start = asked.after_number(request.start_index - 1) + 1
         found = self._service.leaves(tx, start=start, limit=asked.size + 1)
         shown = page(found, asked, lambda leaf: str(leaf.leaf_index))
         return pb.ListLeavesResponse(

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection
 
 from alliance import canonical
@@ -57,7 +54,7 @@ class KeyService:
                 remedy="fetch the group's key and use that",
             )
         signed = canonical.epoch_bytes(epoch.group, epoch.number, caller.member, epoch.commitment)
-        self._check_signature(tx, caller.member, signed, epoch.signature)
+        self._membership.require_signed(tx, caller.member, signed, epoch.signature)
         store.add_epoch(tx, epoch)
         self._audit.record(
             tx,
@@ -106,7 +103,7 @@ class KeyService:
             signed = canonical.wrap_bytes(
                 wrap.group, wrap.epoch, wrap.sender, wrap.recipient, wrap.commitment, wrap.sealed
             )
-            self._check_signature(tx, caller.member, signed, wrap.signature)
+            self._membership.require_signed(tx, caller.member, signed, wrap.signature)
             if wrap.recipient not in have:
                 new[wrap.recipient] = wrap
         store.add_wraps(tx, list(new.values()))
@@ -123,25 +120,3 @@ class KeyService:
     def _active(self, tx: Connection, group: GroupId) -> list[MemberId]:
         members = self._membership.group(tx, group).members
         return [m for m in members if self._membership.get(tx, m).standing is Standing.ACTIVE]
-
-    def _check_signature(self, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes) -> None:
-        check_signature(self._membership, tx, member_id, signed, signature)
-
-
-def check_signature(
-    membership: MembershipService, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes
-) -> None:
-    """The member's registered identity signed these bytes. Raises: InvalidInput."""
-    identity = membership.get(tx, member_id).identity
-    try:
-        key = serialization.load_der_public_key(identity.signing_key if identity else b"")
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise ValueError("not P-256")
-        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-    except (ValueError, InvalidSignature) as error:
-        raise InvalidInput(
-            f"not signed by the identity of {member_id}",
-            reason="SIGNATURE_INVALID",
-            field="signature",
-            remedy="sign with the identity made at joining",
-        ) from error

@@ -161,7 +161,7 @@ class EnrolmentRpc:
         return enrolment_pb.EnrolResponse(
             member=enrolled.member.id,
             agent=enrolled.agent,
-            role=enrolment_pb.MemberRole.Value(f"MEMBER_ROLE_{enrolled.member.role.upper()}"),
+            role=f"MEMBER_ROLE_{enrolled.member.role.upper()}",
             certificate_chain=enrolled.chain,
             alliance=self._alliance,
             hub_address=self._hub_address,
@@ -200,8 +200,8 @@ def _unknown_role(roles: type[Role] | type[ConsoleRole]) -> InvalidInput:
 def _member(member: Member, caller: Caller) -> pb.Member:
     shown = pb.Member(
         name=member.id,
-        role=enrolment_pb.MemberRole.Value(f"MEMBER_ROLE_{member.role.upper()}"),
-        standing=pb.Standing.Value(f"STANDING_{member.standing.upper()}"),
+        role=f"MEMBER_ROLE_{member.role.upper()}",
+        standing=f"STANDING_{member.standing.upper()}",
         create_time=timestamp(member.create_time),
         standing_reason=member.reason if caller.is_console else "",
     )

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection
 
 from alliance.errors import AlreadyExists, InvalidInput, NotAuthenticated, NotFound, NotPermitted
@@ -112,14 +115,33 @@ class MembershipService:
         member = None if caller.is_console else caller.member
         return store.groups(tx, member=member, after=after, limit=limit)
 
+    def is_in_group(self, tx: Connection, group_id: GroupId, member_id: MemberId) -> bool:
+        return store.is_group_member(tx, group_id, member_id)
+
     def require_in_group(self, tx: Connection, group_id: GroupId, member_id: MemberId) -> None:
         """Raises: NotPermitted, the same for a group that is not there: outsiders learn nothing."""
-        if not store.is_group_member(tx, group_id, member_id):
+        if not self.is_in_group(tx, group_id, member_id):
             raise NotPermitted(
                 f"{member_id} is not in this sharing group",
                 reason="NOT_IN_GROUP",
                 remedy="ask the operator to add the member",
             )
+
+    def require_signed(self, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes) -> None:
+        """The member's registered identity signed these bytes. Raises: InvalidInput."""
+        identity = self.get(tx, member_id).identity
+        try:
+            key = serialization.load_der_public_key(identity.signing_key if identity else b"")
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise ValueError("not P-256")
+            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+        except (ValueError, InvalidSignature) as error:
+            raise InvalidInput(
+                f"not signed by the identity of {member_id}",
+                reason="SIGNATURE_INVALID",
+                field="signature",
+                remedy="sign with the identity made at joining",
+            ) from error
 
     def _saved(self, tx: Connection, caller: Caller, member: Member, event: str) -> Member:
         store.save_member(tx, member)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from alliance.errors import FailedPrecondition, InvalidInput, Unavailable
+from alliance.errors import Conflict, FailedPrecondition, InvalidInput, Unavailable
 
 metadata = MetaData(
     naming_convention={
@@ -80,6 +80,9 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except IntegrityError as error:
+        # Services check first; a constraint decides only between transactions that race.
+        raise Conflict("another change came first", reason="RACE_LOST", remedy="look again, then retry") from error
     except OperationalError as error:
         raise Unavailable("the database does not answer", reason="DATABASE_UNAVAILABLE") from error
 

@@ -23,6 +23,14 @@ class PageRequest:
     size: int
     after: str | None
 
+    def after_number(self, first_page: int) -> int:
+        """The key as a number, `first_page` for the first page. Raises: InvalidInput."""
+        if self.after is None:
+            return first_page
+        if not self.after.isdecimal():
+            raise InvalidInput("not a page token of this hub", field="page_token")
+        return int(self.after)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):

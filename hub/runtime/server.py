@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import grpc
 
 from alliance.errors import FailedPrecondition
 from hub.runtime.edge import Guard
-
-if TYPE_CHECKING:
-    from hub.runtime.edge import Handler
 
 # Half-open sockets, endless metadata, oversized messages and immortal connections end here
 # (docs/adr/0001-one-house.md has the measurements behind the numbers).
@@ -43,13 +39,12 @@ class Identity:
 def build(
     address: str,
     identity: Identity,
-    handlers: Sequence[Handler],
     *,
     client_certificates: bool,
     interceptors: Sequence[Guard] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """A server, not yet started, and the port it is bound to. Raises: FailedPrecondition if the port is taken."""
-    server = grpc.aio.server(handlers=list(handlers), interceptors=list(interceptors), options=list(OPTIONS))
+    server = grpc.aio.server(interceptors=list(interceptors), options=list(OPTIONS))
     credentials = grpc.ssl_server_credentials(
         [(identity.key, identity.chain)],
         root_certificates=identity.roots if client_certificates else None,

@@ -1,0 +1,268 @@
+"""The only place where the hub's objects are wired, and the life of a serving hub."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha.reflection import enable_server_reflection
+from sqlalchemy import Connection
+
+from alliance.names import GroupId, MemberId
+from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from hub.audit.rpc import AuditRpc
+from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
+from hub.audit.sequencer import Sequencer
+from hub.audit.service import AuditService
+from hub.blobs.rpc import BlobRpc
+from hub.blobs.service import BlobService
+from hub.blobs.store import BlobFiles
+from hub.config import Home, Settings
+from hub.fingerprints.compactor import SECONDS as COMPACTOR_SECONDS
+from hub.fingerprints.compactor import Compactor
+from hub.fingerprints.rpc import FingerprintRpc
+from hub.fingerprints.service import FingerprintService
+from hub.keys.rpc import KeyRpc
+from hub.keys.service import KeyService
+from hub.membership.enrolment import EnrolmentService
+from hub.membership.rpc import EnrolmentRpc, MembershipRpc
+from hub.membership.service import MembershipService
+from hub.migrations import require_current
+from hub.pki.service import PkiService, load_log_key
+from hub.runtime import server
+from hub.runtime.access import Listener
+from hub.runtime.caller import MEMBERS, Caller
+from hub.runtime.changes import Changes
+from hub.runtime.clock import Clock, micros, utc_now
+from hub.runtime.db import Database, ProcessLock
+from hub.runtime.edge import Edge, Guard, Runtime
+from hub.runtime.idempotency import forget_old
+from hub.runtime.metrics import Metrics
+from hub.runtime.periodic import Periodic
+
+log = structlog.get_logger()
+STOP_GRACE = 5.0
+HOUSEKEEPING_SECONDS = 600.0
+DESCRIPTORS = {
+    name: service
+    for file in (audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2)
+    for name, service in file.DESCRIPTOR.services_by_name.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Every capability's service over one database."""
+
+    db: Database
+    pki: PkiService
+    audit: AuditService
+    membership: MembershipService
+    enrolment: EnrolmentService
+    keys: KeyService
+    blobs: BlobService
+    fingerprints: FingerprintService
+
+
+@contextmanager
+def open_services(home: Home, settings: Settings, *, clock: Clock = utc_now) -> Iterator[Services]:
+    """Wires the services; on SQLite, as the one hub process. Raises: FailedPrecondition."""
+    db = Database(home.database_url(settings), pool_size=settings.server_workers + 2)
+    lock = ProcessLock(home.lock_file) if db.is_sqlite else None
+    try:
+        require_current(db)
+        yield _services(home, settings, db, clock)
+    finally:
+        db.close()
+        if lock is not None:
+            lock.release()
+
+
+def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Services:
+    pki = PkiService(home.ca, alliance=settings.alliance_name, clock=clock)
+    origin = f"{settings.alliance_name}/log"
+    audit = AuditService(origin=origin, key=load_log_key(home.log_key_file), clock=clock)
+    membership = MembershipService(pki=pki, audit=audit, clock=clock)
+    enrolment = EnrolmentService(
+        alliance=settings.alliance_name,
+        pki=pki,
+        audit=audit,
+        clock=clock,
+        invitation=dt.timedelta(hours=settings.membership_invitation_hours),
+        certificate=dt.timedelta(days=settings.membership_certificate_days),
+    )
+    keys = KeyService(membership=membership, audit=audit, clock=clock)
+    blobs = BlobService(BlobFiles(home.blobs), membership=membership, clock=clock)
+    fingerprints = FingerprintService(membership=membership, keys=keys, blobs=blobs, audit=audit, clock=clock)
+    return Services(
+        db=db,
+        pki=pki,
+        audit=audit,
+        membership=membership,
+        enrolment=enrolment,
+        keys=keys,
+        blobs=blobs,
+        fingerprints=fingerprints,
+    )
+
+
+def snapshot_of(
+    services: Services,
+) -> Callable[[Connection, MemberId], dict[str, tuple[str, membership_pb2.WatchResponse]]]:
+    """What a member's watch compares: the heads of its banks, the keys and members of its groups."""
+
+    def snapshot(tx: Connection, member: MemberId) -> dict[str, tuple[str, membership_pb2.WatchResponse]]:
+        caller = Caller(who=next(iter(MEMBERS)), name=member)
+        seen: dict[str, tuple[str, membership_pb2.WatchResponse]] = {}
+        for group in services.membership.groups(tx, caller, after=None, limit=1000):
+            state = f"{services.keys.group_state(tx, GroupId(group.id))}:{len(group.members)}"
+            hint = membership_pb2.WatchResponse(group=membership_pb2.GroupHint(group=group.id))
+            seen[group.id] = (state, hint)
+        for bank in services.fingerprints.banks(tx, caller, after=None, limit=1000):
+            bank_hint = membership_pb2.BankHint(bank=bank.id, head_seq=bank.head_seq)
+            seen[bank.id] = (str(bank.head_seq), membership_pb2.WatchResponse(bank=bank_hint))
+        return seen
+
+    return snapshot
+
+
+class Hub:
+    """A serving hub: two listeners, the sequencer, the compactor, housekeeping."""
+
+    def __init__(self, home: Home, settings: Settings, services: Services, *, clock: Clock = utc_now) -> None:
+        self._home, self._settings, self._services, self._clock = home, settings, services, clock
+        self._pool = ThreadPoolExecutor(settings.server_workers, thread_name_prefix="hub-worker")
+        self.metrics = Metrics()
+        compactor = Compactor(
+            services.blobs,
+            services.db,
+            entries=settings.fingerprints_segment_entries,
+            bytes_=settings.fingerprints_segment_bytes,
+        )
+        sequencer = Sequencer(services.audit, services.db, self.metrics)
+        self._periodic = (
+            Periodic("audit-sequencer", sequencer.drain, seconds=SEQUENCER_SECONDS),
+            Periodic("segment-compactor", compactor.run, seconds=COMPACTOR_SECONDS),
+            Periodic("housekeeping", self._housekeep, seconds=HOUSEKEEPING_SECONDS),
+        )
+        self._servers: list[grpc.aio.Server] = []
+        self.address = ""
+        self.enrolment_address = ""
+
+    async def start(self) -> None:
+        """Binds both listeners and serves. Raises: FailedPrecondition if a port is taken."""
+        settings, services = self._settings, self._services
+        identity = services.pki.server_identity([name.strip() for name in settings.server_names.split(",")])
+        runtime = Runtime(
+            alliance=settings.alliance_name,
+            db=services.db,
+            pool=self._pool,
+            clock=self._clock,
+            metrics=self.metrics,
+            changes=Changes(),
+            authenticate=services.membership.authenticate,
+        )
+        # The listeners know each other's address before they serve; ports may be chosen by the system.
+        guard = Guard(runtime, Listener.MAIN)
+        main, port = server.build(settings.server_address, identity, client_certificates=True, interceptors=[guard])
+        enrolment, enrolment_port = server.build(settings.server_enrolment_address, identity, client_certificates=False)
+        self.address = settings.server_public_address or _with_port(settings.server_address, port)
+        self.enrolment_address = settings.server_public_enrolment_address or _with_port(
+            settings.server_enrolment_address, enrolment_port
+        )
+        targets = self._targets()
+        edge = Edge(runtime, Listener.MAIN)
+        main.add_generic_rpc_handlers(
+            tuple(edge.handler(DESCRIPTORS[name], target) for name, target in targets.items())
+        )
+        enrolment_edge = Edge(runtime, Listener.ENROLMENT)
+        enrolment.add_generic_rpc_handlers(
+            (enrolment_edge.handler(DESCRIPTORS["EnrolmentService"], targets["EnrolmentService"]),)
+        )
+        await _add_health(main)
+        enable_server_reflection([DESCRIPTORS[name].full_name for name in targets], main)
+        self._servers = [main, enrolment]
+        for listener in self._servers:
+            await listener.start()
+        for periodic in self._periodic:
+            periodic.start()
+        if settings.metrics_address:
+            self.metrics.serve(settings.metrics_address)
+        self._write_addresses()
+        log.info("hub_serving", address=self.address, enrolment=self.enrolment_address)
+
+    async def stop(self) -> None:
+        """Lets calls in progress finish for a few seconds; the log integrates what is queued."""
+        await asyncio.gather(*(listener.stop(STOP_GRACE) for listener in self._servers))
+        for periodic in self._periodic:
+            periodic.stop()
+        self._pool.shutdown()
+        log.info("hub_stopped")
+
+    def _targets(self) -> dict[str, object]:
+        settings, services = self._settings, self._services
+        return {
+            "AuditService": AuditRpc(services.audit),
+            "BlobService": BlobRpc(services.blobs),
+            "EnrolmentService": EnrolmentRpc(
+                services.enrolment,
+                alliance=settings.alliance_name,
+                hub_address=self.address,
+                log_key=services.audit.public_key,
+            ),
+            "FingerprintService": FingerprintRpc(services.fingerprints),
+            "KeyService": KeyRpc(services.keys, self._clock),
+            "MembershipService": MembershipRpc(
+                services.membership,
+                services.enrolment,
+                alliance=settings.alliance_name,
+                enrolment_address=self.enrolment_address,
+                clock=self._clock,
+                departed=services.fingerprints.departed,
+                snapshot=snapshot_of(services),
+            ),
+        }
+
+    def _write_addresses(self) -> None:
+        """For clients on this machine when the system chose the ports."""
+        written = self._home.addresses_file.with_suffix(".tmp")
+        written.write_text(json.dumps({"hub": self.address, "enrolment": self.enrolment_address}))
+        written.rename(self._home.addresses_file)
+
+    def _housekeep(self) -> None:
+        with self._services.db.write() as tx:
+            forget_old(tx, now=micros(self._clock()))
+
+
+async def _add_health(listener: grpc.aio.Server) -> None:
+    servicer = HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    add_HealthServicer_to_server(servicer, listener)
+
+
+def _with_port(address: str, port: int) -> str:
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def serve(home: Home, settings: Settings, services: Services, *, ready: Callable[[Hub], None]) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    hub = Hub(home, settings, services)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await hub.start()
+    ready(hub)
+    await stopping.wait()
+    await hub.stop()

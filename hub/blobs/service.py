@@ -1,0 +1,68 @@
+"""Who may upload and download which bytes; the bytes themselves are `store.BlobFiles`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from alliance.errors import FailedPrecondition, LimitExceeded, NotFound
+from alliance.names import Digest, GroupId, MemberId
+from alliance.segments import MAX_BATCH_BYTES
+from hub.blobs import store
+from hub.blobs.store import BlobFiles, StoredBlob
+from hub.membership.service import MembershipService
+from hub.runtime.clock import Clock, micros
+
+
+class BlobService:
+    def __init__(self, files: BlobFiles, *, membership: MembershipService, clock: Clock) -> None:
+        self.files = files
+        self._membership = membership
+        self._clock = clock
+
+    def check_size(self, size: int) -> None:
+        """Raises: LimitExceeded."""
+        if not 0 < size <= MAX_BATCH_BYTES:
+            raise LimitExceeded(
+                f"a blob has 1 to {MAX_BATCH_BYTES} bytes",
+                reason="BLOB_TOO_LARGE",
+                field="size",
+                remedy="publish in smaller batches",
+            )
+
+    def uploaded(self, tx: Connection, uploader: MemberId, digest: Digest) -> StoredBlob | None:
+        """The caller's own complete blob, if it is one."""
+        found = store.find(tx, digest)
+        return found if found is not None and found.uploader == uploader else None
+
+    def register(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
+        """Records a complete blob; a second registration of the same bytes changes nothing."""
+        if store.find(tx, digest) is None:
+            store.add(tx, StoredBlob(digest, size, uploader), now=micros(self._clock()))
+
+    def require_uploaded(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
+        """Raises: FailedPrecondition unless the caller uploaded exactly this."""
+        found = self.uploaded(tx, uploader, digest)
+        if found is None or found.size != size:
+            raise FailedPrecondition(
+                "the batch's sealed bytes are not at the hub", reason="BLOB_MISSING", remedy="upload them first"
+            )
+
+    def publish(self, tx: Connection, digest: Digest, group: GroupId) -> None:
+        """Lets the members of a group download it."""
+        store.grant(tx, digest, group)
+
+    def put(self, tx: Connection, data: bytes, group: GroupId) -> Digest:
+        """Stores and publishes bytes the hub made: a segment."""
+        digest = self.files.put(data)
+        if store.find(tx, digest) is None:
+            store.add(tx, StoredBlob(digest, len(data), "hub"), now=micros(self._clock()))
+        store.grant(tx, digest, group)
+        return digest
+
+    def readable(self, tx: Connection, reader: MemberId, digest: Digest) -> StoredBlob:
+        """Raises: NotFound, also for a blob the reader may not know of."""
+        found = store.find(tx, digest)
+        groups = store.readers(tx, digest)
+        if found is None or not any(self._membership.is_in_group(tx, group, reader) for group in groups):
+            raise NotFound("no such blob", reason="BLOB_NOT_FOUND", field="digest")
+        return found

@@ -1,0 +1,157 @@
+"""Blobs on disk, and who may read them in the database.
+
+A part file belongs to one uploader and one digest; it becomes a blob by an atomic rename after its digest
+was checked and its bytes were synced. A crash leaves a part that resumes, or that the digest check refuses.
+Several hub replicas need a shared folder here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, String, Table, insert, select
+
+from alliance.errors import Conflict, Corrupt, Unavailable
+from alliance.names import Digest, GroupId, MemberId
+from hub.runtime.db import Int64, metadata
+
+CHUNK = 1 << 20
+
+blob_table = Table(
+    "blob",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("size", Int64, nullable=False),
+    # "members/acme", or "hub" for a segment.
+    Column("uploader", String(80), nullable=False),
+    Column("create_time", Int64, nullable=False),
+)
+reader_table = Table(
+    "blob_reader",
+    metadata,
+    Column("digest", ForeignKey("blob.digest"), primary_key=True),
+    Column("group_name", ForeignKey("sharing_group.name"), primary_key=True),
+)
+
+
+class StoredBlob(NamedTuple):
+    digest: Digest
+    size: int
+    uploader: str
+
+
+def find(tx: Connection, digest: Digest) -> StoredBlob | None:
+    row = tx.execute(select(blob_table).where(blob_table.c.digest == digest)).first()
+    return None if row is None else StoredBlob(digest, row.size, row.uploader)
+
+
+def add(tx: Connection, blob: StoredBlob, *, now: int) -> None:
+    tx.execute(insert(blob_table).values(digest=blob.digest, size=blob.size, uploader=blob.uploader, create_time=now))
+
+
+def grant(tx: Connection, digest: Digest, group: GroupId) -> None:
+    query = select(reader_table.c.digest).where(reader_table.c.digest == digest, reader_table.c.group_name == group)
+    if tx.execute(query).first() is None:
+        tx.execute(insert(reader_table).values(digest=digest, group_name=group))
+
+
+def readers(tx: Connection, digest: Digest) -> list[GroupId]:
+    rows = tx.execute(select(reader_table.c.group_name).where(reader_table.c.digest == digest))
+    return [GroupId(row.group_name) for row in rows]
+
+
+class BlobFiles:
+    """The bytes. All methods block; call them in the worker pool."""
+
+    def __init__(self, folder: Path) -> None:
+        self._blobs = folder / "complete"
+        self._parts = folder / "parts"
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        self._parts.mkdir(parents=True, exist_ok=True)
+
+    def part_size(self, uploader: MemberId, digest: Digest) -> int:
+        part = self._part(uploader, digest)
+        return part.stat().st_size if part.exists() else 0
+
+    @contextmanager
+    def open_part(self, uploader: MemberId, digest: Digest) -> Iterator[BinaryIO]:
+        """The part, locked against a second upload of the same bytes. Raises: Conflict, Unavailable."""
+        with _disk_errors(), self._part(uploader, digest).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Conflict(
+                    "this blob is being uploaded by another call", reason="UPLOAD_IN_PROGRESS", remedy="retry later"
+                ) from error
+            yield file
+
+    def complete(self, uploader: MemberId, digest: Digest) -> int:
+        """Checks the part's digest and makes it a blob; returns its size. Raises: Corrupt, and drops the part."""
+        part = self._part(uploader, digest)
+        with _disk_errors(), part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
+            if found != digest:
+                part.unlink()
+                raise Corrupt(
+                    "the uploaded bytes do not have the digest announced",
+                    reason="DIGEST_MISMATCH",
+                    remedy="upload again from the start",
+                )
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            self._publish(part, digest)
+        return size
+
+    def put(self, data: bytes) -> Digest:
+        """Stores bytes the hub itself made."""
+        digest = Digest(hashlib.sha256(data).digest())
+        if not self.path(digest).exists():
+            part = self._parts / f"hub-{digest.hex()}"
+            with _disk_errors(), part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                self._publish(part, digest)
+        return digest
+
+    def read(self, digest: Digest, offset: int) -> bytes:
+        """At most one chunk from `offset`; empty at the end. Raises: Unavailable."""
+        with _disk_errors(), self.path(digest).open("rb") as file:
+            file.seek(offset)
+            return file.read(CHUNK)
+
+    def read_all(self, digest: Digest) -> bytes:
+        with _disk_errors():
+            return self.path(digest).read_bytes()
+
+    def path(self, digest: Digest) -> Path:
+        return self._blobs / digest.hex()[:2] / digest.hex()
+
+    def _part(self, uploader: MemberId, digest: Digest) -> Path:
+        return self._parts / f"{uploader.partition('/')[2]}-{digest.hex()}"
+
+    def _publish(self, part: Path, digest: Digest) -> None:
+        final = self.path(digest)
+        final.parent.mkdir(exist_ok=True)
+        part.rename(final)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"the hub's disk refuses: {error.strerror}", reason="STORAGE", remedy="tell the operator; retry later"
+        ) from error

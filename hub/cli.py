@@ -1,0 +1,45 @@
+"""The command line of the hub. Nothing heavy is imported here, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hub.commands import server
+from hub.commands.audit import audit
+from hub.commands.banks import bank
+from hub.commands.context import Options
+from hub.commands.members import group, member, operator
+
+app = typer.Typer(
+    name="alliance-hub",
+    help="The hub of an anti-counterfeiting alliance: coordinates members, holds nothing it could read.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    home: Path | None = typer.Option(None, help="The hub's folder. [env: ALLIANCE_HUB_HOME]"),
+    kit: Path | None = typer.Option(None, help="An operator's kit. [env: ALLIANCE_OPERATOR_KIT]"),
+    hub: str = typer.Option("", help="The hub's address, where the kit does not know it."),
+) -> None:
+    context.obj = Options(home=home, kit=kit, hub=hub)
+
+
+app.command("init")(server.init)
+app.command("serve")(server.serve)
+app.command("migrate")(server.migrate)
+app.command("doctor")(server.doctor)
+app.command("demo")(server.demo)
+app.add_typer(server.config, name="config")
+app.add_typer(member, name="member")
+app.add_typer(group, name="group")
+app.add_typer(operator, name="operator")
+app.add_typer(bank, name="bank")
+app.add_typer(audit, name="audit")

@@ -1,0 +1,45 @@
+"""bank: the banks of sealed fingerprints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from hub.commands.context import JSON, client, show, show_one
+
+if TYPE_CHECKING:
+    from alliance.v1 import fingerprint_pb2 as pb
+
+bank = typer.Typer(no_args_is_help=True, help="Create and list fingerprint banks.")
+
+
+@bank.command("create")
+def create(
+    context: typer.Context,
+    name: str,
+    group: str = typer.Option(..., help="The audience: a sharing group."),
+    scheme: str = typer.Option(..., help="pdq-256 (images) or terms-v1 (titles)."),
+    as_json: bool = JSON,
+) -> None:
+    """Create a bank: one scheme, one audience, one ordered log."""
+    from alliance.names import qualified
+    from alliance.v1 import fingerprint_pb2 as pb
+
+    with client(context) as hub:
+        request = pb.CreateBankRequest(name=qualified("banks", name), group=qualified("groups", group), scheme=scheme)
+        show_one(_row(hub.call(request, pb.CreateBankResponse).bank), as_json=as_json)
+
+
+@bank.command("list")
+def list_banks(context: typer.Context, as_json: bool = JSON) -> None:
+    """List banks with audience, scheme and head."""
+    from alliance.v1 import fingerprint_pb2 as pb
+
+    with client(context) as hub:
+        found = hub.pages(pb.ListBanksRequest(), pb.ListBanksResponse, lambda page: page.banks)
+        show([_row(one) for one in found], as_json=as_json)
+
+
+def _row(one: pb.Bank) -> dict[str, object]:
+    return {"bank": one.name, "group": one.group, "scheme": one.scheme, "entries": one.head_seq}

@@ -1,0 +1,124 @@
+"""init, serve, migrate, config, doctor: the commands that work on the hub's own home."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import typer
+
+from hub.commands.context import JSON, home, show, show_one
+
+config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
+
+
+def init(
+    context: typer.Context,
+    alliance: str = typer.Option("alliance.example", help="The alliance's name: the trust domain of every identity."),
+    address: str | None = typer.Option(None, help="Where agents connect, host:port. [default: 127.0.0.1:8443]"),
+    enrolment_address: str | None = typer.Option(None, help="Where members enrol. [default: 127.0.0.1:8444]"),
+    names: str | None = typer.Option(None, help="Names and IP addresses in the hub's certificate, comma-separated."),
+    database_url: str | None = typer.Option(None, help="postgresql+psycopg://...; SQLite in the home by default."),
+    operator: str = typer.Option("admin", help="Name of the first admin."),
+    as_json: bool = JSON,
+) -> None:
+    """Make a new hub: CA, database, settings and the first admin's certificate."""
+    from alliance.names import operator_id, qualified
+    from hub.config import Settings
+    from hub.setup import initialise, with_changes
+
+    settings = with_changes(
+        Settings(alliance_name=alliance),
+        server_address=address,
+        server_enrolment_address=enrolment_address,
+        server_names=names,
+        database_url=database_url,
+    )
+    made = initialise(home(context), settings, operator_id(qualified("operators", operator)))
+    show_one(
+        {"home": str(made.home), "ca_fingerprint": made.ca_fingerprint, "operator": made.operator}, as_json=as_json
+    )
+
+
+def serve(context: typer.Context) -> None:
+    """Serve members and operators until stopped."""
+    import asyncio
+
+    from alliance import log
+    from hub.app import Hub, open_services
+    from hub.app import serve as run
+
+    place = home(context)
+    settings, _ = place.load()
+    log.configure(level=settings.log_level)
+
+    def ready(hub: Hub) -> None:
+        typer.echo(f"hub {hub.address}, enrolment {hub.enrolment_address}")
+
+    with open_services(place, settings) as services:
+        asyncio.run(run(place, settings, services, ready=ready))
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the database to this version's schema; the hub must be stopped."""
+    from hub.migrations import current
+    from hub.migrations import migrate as apply
+    from hub.runtime.db import Database, ProcessLock
+
+    place = home(context)
+    settings, _ = place.load()
+    db = Database(place.database_url(settings))
+    lock = ProcessLock(place.lock_file) if db.is_sqlite else None
+    try:
+        before = current(db)
+        after = apply(db)
+        typer.echo(f"revision {after}" if before != after else f"revision {after}, nothing to do")
+    finally:
+        db.close()
+        if lock is not None:
+            lock.release()
+
+
+@config.command("check")
+def config_check(context: typer.Context) -> None:
+    """Read the settings as `serve` would, and say what is wrong."""
+    settings, _ = home(context).load()
+    typer.echo(f"ok: {len(dataclasses.fields(settings))} settings")
+
+
+@config.command("show")
+def config_show(
+    context: typer.Context,
+    origin: bool = typer.Option(False, "--origin", help="Also where each value comes from."),
+    as_json: bool = JSON,
+) -> None:
+    """Print every setting in force."""
+    settings, origins = home(context).load()
+    rows: list[dict[str, object]] = []
+    for field in dataclasses.fields(settings):
+        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": getattr(settings, field.name)}
+        if origin:
+            row["origin"] = origins[field.name]
+        rows.append(row)
+    show(rows, as_json=as_json)
+
+
+def doctor(context: typer.Context, as_json: bool = JSON) -> None:
+    """Check this hub: files, database, certificates, listeners; each problem with its remedy."""
+    from hub.doctor import examine
+
+    rows = [dataclasses.asdict(check) for check in examine(home(context))]
+    show(rows, as_json=as_json)
+    if any(row["problem"] for row in rows):
+        raise typer.Exit(1)
+
+
+def demo(
+    data: Path | None = typer.Option(None, help="The folder of real data sets; without it, generated data."),
+    stop: bool = typer.Option(False, "--exit", help="Stop when the result is shown."),
+    json_file: Path | None = typer.Option(None, "--json", help="Also write the result to this file."),
+) -> None:
+    """Run the main job on this machine: a hub and its members as real processes, on real or generated data."""
+    from demo.run import run
+
+    raise typer.Exit(run(data=data, stop=stop, json_file=json_file))

@@ -1,0 +1,100 @@
+"""Looks at a hub's home as an operator would: check, problem, remedy."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from alliance.errors import AllianceError
+from hub.config import Home, Settings
+from hub.runtime.clock import utc_now
+
+EXPIRES_SOON = dt.timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """An empty problem means it is well."""
+
+    check: str
+    problem: str = ""
+    remedy: str = ""
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """Each check stands alone; settings that cannot be read end the examination."""
+    try:
+        settings, _ = home.load()
+    except AllianceError as error:
+        yield Check(check="settings", problem=error.message, remedy=error.remedy)
+        return
+    yield Check(check="settings")
+    checks: tuple[tuple[str, Callable[[Home, Settings], Check | None]], ...] = (
+        ("secret files", _secrets),
+        ("ca certificate", _ca),
+        ("database", _database),
+        ("operator kits", _kits),
+        ("listening", _listening),
+    )
+    for name, check in checks:
+        try:
+            yield check(home, settings) or Check(check=name)
+        except AllianceError as error:
+            yield Check(check=name, problem=error.message, remedy=error.remedy)
+
+
+def _secrets(home: Home, settings: Settings) -> Check | None:
+    for file in (home.ca / "ca.key", home.log_key_file):
+        if file.stat().st_mode & 0o077:
+            return Check(check="secret files", problem=f"{file.name} is readable by others", remedy=f"chmod 600 {file}")
+    return None
+
+
+def _ca(home: Home, settings: Settings) -> Check | None:
+    certificate = x509.load_pem_x509_certificate((home.ca / "ca.pem").read_bytes())
+    left = certificate.not_valid_after_utc - utc_now()
+    if left < EXPIRES_SOON:
+        return Check(check="ca certificate", problem=f"expires in {left.days} days", remedy="plan a new CA")
+    return None
+
+
+def _database(home: Home, settings: Settings) -> None:
+    from hub.migrations import require_current
+    from hub.runtime.db import Database
+
+    db = Database(home.database_url(settings))
+    try:
+        require_current(db)
+    finally:
+        db.close()
+
+
+def _kits(home: Home, settings: Settings) -> Check | None:
+    for kit in sorted(home.operator.glob("*")):
+        certificate = x509.load_pem_x509_certificate((kit / "certificate.pem").read_bytes())
+        left = certificate.not_valid_after_utc - utc_now()
+        if left < EXPIRES_SOON:
+            return Check(
+                check="operator kits",
+                problem=f"{kit.name}'s certificate expires in {left.days} days",
+                remedy=f'run "alliance-hub operator add {kit.name} --role ... --out ..." as an admin',
+            )
+    return None
+
+
+def _listening(home: Home, settings: Settings) -> Check | None:
+    from alliance import channel
+    from hub.operator_client import open_client
+
+    if not home.addresses_file.exists():
+        return Check(check="listening", problem="the hub was never started", remedy='run "alliance-hub serve"')
+    client = open_client(home)
+    try:
+        if not channel.ready(client.channel, 3.0):
+            return Check(check="listening", problem=f"no answer at {client.address}", remedy='run "alliance-hub serve"')
+    finally:
+        client.close()
+    return None

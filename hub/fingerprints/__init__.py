@@ -1,0 +1,1 @@
+"""Banks of sealed fingerprints: ordered, relayed, withdrawn; never opened here (docs/explanation/banks.md)."""

@@ -1,0 +1,50 @@
+"""Brings the database to this code's schema, and refuses to serve on another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from alliance.errors import FailedPrecondition
+from hub.runtime.db import Database
+
+FOLDER = Path(__file__).parent
+
+
+def _config(db: Database) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.attributes["database"] = db
+    return config
+
+
+def migrate(db: Database) -> str:
+    """Applies what is missing; returns the revision the database is at."""
+    command.upgrade(_config(db), "head")
+    return current(db)
+
+
+def current(db: Database) -> str:
+    """The database's revision, empty for a new one."""
+    with db.read() as tx:
+        return MigrationContext.configure(tx).get_current_revision() or ""
+
+
+def newest() -> str:
+    head = ScriptDirectory(str(FOLDER)).get_current_head()
+    return head or ""
+
+
+def require_current(db: Database) -> None:
+    """Raises: FailedPrecondition."""
+    found, wanted = current(db), newest()
+    if found != wanted:
+        raise FailedPrecondition(
+            f"the database is at revision {found or 'none'}, this hub needs {wanted}",
+            reason="SCHEMA_REVISION",
+            remedy='run "alliance-hub migrate"',
+        )

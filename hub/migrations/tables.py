@@ -1,0 +1,14 @@
+"""All tables of the hub in one metadata: importing every store registers them."""
+
+from __future__ import annotations
+
+from hub.audit import store as audit
+from hub.blobs import store as blobs
+from hub.fingerprints import store as fingerprints
+from hub.keys import store as keys
+from hub.membership import store as membership
+from hub.pki import store as pki
+from hub.runtime import idempotency
+from hub.runtime.db import metadata
+
+__all__ = ["audit", "blobs", "fingerprints", "idempotency", "keys", "membership", "metadata", "pki"]

@@ -1,0 +1,119 @@
+"""How a client dials the hub: one channel profile, one typed call, errors as the error tree.
+
+Outbound only; an HTTP CONNECT proxy is taken from the argument or, as gRPC does, from `https_proxy`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from alliance import release
+from alliance.errors import Unavailable
+from alliance.status import from_rpc_error
+from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+
+R = TypeVar("R", bound=Message)
+FILES = (audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2)
+METADATA = ((release.VERSION_METADATA, release.VERSION),)
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", 8 << 20),
+    # Notices a blackhole within 80 s instead of never.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Two identities in one process never share a connection.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@functools.cache
+def routes() -> dict[str, str]:
+    """Request message to RPC path; unique, since every RPC has its own request."""
+    return {
+        method.input_type.full_name: f"/{service.full_name}/{method.name}"
+        for file in FILES
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+
+def open_channel(
+    address: str, *, roots: bytes, key: bytes | None = None, chain: bytes | None = None, proxy: str = ""
+) -> grpc.Channel:
+    """A TLS channel that trusts `roots` only; with key and chain (PEM), a mutual one.
+
+    Args:
+        proxy: "http://host:port" of an HTTP CONNECT proxy; empty follows the environment.
+    """
+    credentials = grpc.ssl_channel_credentials(root_certificates=roots, private_key=key, certificate_chain=chain)
+    options = list(_OPTIONS)
+    if proxy:
+        options.append(("grpc.http_proxy", proxy))
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def call(channel: grpc.Channel, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
+    """A unary call. Raises: the AllianceError the hub answered with; Unavailable where none came."""
+    method = channel.unary_unary(
+        routes()[request.DESCRIPTOR.full_name],
+        request_serializer=_serialise,
+        response_deserializer=response.FromString,
+    )
+    return _translated(lambda: cast("R", method(request, timeout=timeout, metadata=METADATA)))
+
+
+def stream_in(channel: grpc.Channel, requests: Iterable[Message], first: type[Message], response: type[R]) -> R:
+    """A client-streaming call; `first` is the request type."""
+    method = channel.stream_unary(
+        routes()[first.DESCRIPTOR.full_name], request_serializer=_serialise, response_deserializer=response.FromString
+    )
+    return _translated(lambda: cast("R", method(iter(requests), metadata=METADATA)))
+
+
+def stream_out(
+    channel: grpc.Channel, request: Message, response: type[R], *, timeout: float | None = None
+) -> Iterator[R]:
+    """A server-streaming call; closing the iterator cancels it."""
+    method = channel.unary_stream(
+        routes()[request.DESCRIPTOR.full_name],
+        request_serializer=_serialise,
+        response_deserializer=response.FromString,
+    )
+    stream: Any = method(request, timeout=timeout, metadata=METADATA)
+    try:
+        yield from stream
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        stream.cancel()
+
+
+def _serialise(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _translated(work: Callable[[], R]) -> R:
+    try:
+        return work()
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
+    except ValueError as error:
+        # gRPC's word for a call on a closed channel.
+        raise Unavailable("the connection was closed", reason="CHANNEL_CLOSED") from error
+
+
+def ready(channel: grpc.Channel, seconds: float) -> bool:
+    """Whether a connection is up within the time."""
+    future: Any = grpc.channel_ready_future(channel)
+    try:
+        future.result(timeout=seconds)
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        future.cancel()
+    return True
