@@ -89,7 +89,7 @@ def import_(
             else:
                 report = service.run_import(plan, prune=prune, resume=mode, progress=progress, errors_file=errors)
         if as_json:
-            print(json.dumps(render.report_values(report)))
+            print(json.dumps(render.report_values(report, plan.columns)))
         else:
             render.report(report, prune=prune)
         if fetch_images and not dry_run:

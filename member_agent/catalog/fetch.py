@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from alliance.errors import AllianceError, InvalidInput, LimitExceeded, NotPermitted, Unavailable
+from alliance.errors import InvalidInput, LimitExceeded, NotPermitted, Unavailable
 
 _PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -128,7 +128,7 @@ class ImageFetcher:
             raise _forbidden(f"port {port}")
         return url
 
-    def _resolve(self, host: str, port: int) -> str:
+    def _resolve(self, host: str, port: int) -> list[str]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -137,7 +137,7 @@ class ImageFetcher:
         for text in addresses:
             if (text, port) not in self._test_endpoints and not is_public(ipaddress.ip_address(text)):
                 raise _forbidden(f"{host[:80]!r} is at {text}, which is not a public address")
-        return addresses[0]
+        return addresses
 
     def _get(self, url: SplitResult) -> Fetched | str:
         """The picture, or where a redirect leads."""
@@ -145,7 +145,7 @@ class ImageFetcher:
         connection = _Pinned(
             host,
             port,
-            address=self._resolve(host, port),
+            addresses=self._resolve(host, port),
             tls=self._tls if url.scheme == "https" else None,
             timeout=self._limits.timeout_s,
         )
@@ -160,9 +160,11 @@ class ImageFetcher:
         timer.start()
         try:
             connection.request("GET", _path(url), headers=_HEADERS)
-            return self._read(connection.getresponse())
-        except AllianceError:
-            raise
+            with connection.getresponse() as response:
+                answer = self._read(response)
+            if expired.is_set():
+                raise TimeoutError  # a body without a length looks whole when it is cut off
+            return answer
         except (OSError, http.client.HTTPException, ValueError) as error:
             if expired.is_set() or isinstance(error, TimeoutError):
                 raise LimitExceeded(
@@ -202,25 +204,34 @@ _HEADERS = {"User-Agent": _USER_AGENT, "Accept": ", ".join(_SUFFIXES), "Accept-E
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was checked; the name serves for `Host` and the certificate only."""
+    """A connection to one of the addresses that were checked; the name serves for `Host` and the certificate only."""
 
-    def __init__(self, host: str, port: int, *, address: str, tls: ssl.SSLContext | None, timeout: float) -> None:
+    def __init__(
+        self, host: str, port: int, *, addresses: list[str], tls: ssl.SSLContext | None, timeout: float
+    ) -> None:
         super().__init__(host, port, timeout=timeout)
         self.default_port = 443 if tls else 80
-        self._address = address
+        self._addresses = addresses
+        self._live: socket.socket | None = None
         self._tls = tls
 
     def connect(self) -> None:
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = plain
+        for address in self._addresses:
+            try:
+                self.sock = socket.create_connection((address, self.port), self.timeout)
+                break
+            except OSError:
+                if address == self._addresses[-1]:
+                    raise
+        self._live = self.sock
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+            self._live = self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 
     def abort(self) -> None:
-        """Ends a transfer from another thread."""
-        if self.sock is not None:
+        """Ends a transfer from another thread, also when the connection has left its socket to the response."""
+        if self._live is not None:
             try:
-                self.sock.shutdown(socket.SHUT_RDWR)
+                self._live.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # it ended by itself
 

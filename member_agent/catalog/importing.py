@@ -19,25 +19,29 @@ from member_agent.catalog.planning import ImportPlan
 from member_agent.catalog.store import MAX_STORED_ERRORS, ImportStore
 from member_agent.catalog.views import CatalogViews
 
-BATCH_ROWS = 2000
 REPORTED_KEYS = 20
 ProgressSink = Callable[[Progress], None]
 
 
 def import_rows(
-    plan: ImportPlan, store: ImportStore, run: RunId, source: SourceId, *, after: int, progress: ProgressSink
+    plan: ImportPlan,
+    store: ImportStore,
+    run: RunId,
+    source: SourceId,
+    *,
+    after: int,
+    batch_rows: int,
+    progress: ProgressSink,
 ) -> None:
     """Stores the rows of a plan that come after row `after`, batch by batch."""
-    committed = after
-    for rows in _batches(plan, after):
+    for rows in _batches(plan, after, batch_rows):
         batch = _decide(plan, store, rows, {})
         store.commit(run, source, batch)
-        committed = batch.cursor
-        progress(Progress(rows=committed, done=plan.opened.reader.done, total=plan.opened.reader.total))
+        progress(Progress(rows=batch.cursor, done=plan.opened.reader.done, total=plan.opened.reader.total))
 
 
 def rehearse(
-    plan: ImportPlan, store: ImportStore, views: CatalogViews, progress: ProgressSink
+    plan: ImportPlan, store: ImportStore, views: CatalogViews, *, batch_rows: int, progress: ProgressSink
 ) -> tuple[ImportCounts, tuple[str, ...], list[RowError]]:
     """Does a plan in memory only.
 
@@ -46,7 +50,7 @@ def rehearse(
     """
     met: dict[str, Stored] = {}
     counts, errors = ImportCounts(), list[RowError]()
-    for rows in _batches(plan, 0):
+    for rows in _batches(plan, 0, batch_rows):
         batch = _decide(plan, store, rows, met)
         met.update(batch.after)
         counts += batch.counts
@@ -78,10 +82,10 @@ def write_errors(path: Path, errors: Iterable[RowError]) -> Path | None:
     return path
 
 
-def _batches(plan: ImportPlan, after: int) -> Iterator[list[ParsedRow]]:
+def _batches(plan: ImportPlan, after: int, size: int) -> Iterator[list[ParsedRow]]:
     parser = RowParser(plan.columns)
     rows = (parser.parse(record) for record in plan.opened.reader.records() if record.number > after)
-    while batch := list(islice(rows, BATCH_ROWS)):
+    while batch := list(islice(rows, size)):
         yield batch
 
 

@@ -41,7 +41,8 @@ _NAMES: Mapping[Field, tuple[str, ...]] = {
     Field.PLATFORM: ("platform", "marketplace", "site", "channel"),
     Field.SELLER: ("seller", "sellername", "merchant", "shop", "shopname", "store", "storename", "卖家"),
 }  # fmt: skip
-_ID_UNIQUE = 0.98
+_ID_REPEATS = 0.02
+"""Share of values an id may repeat, and be an id with some errors in it; two may in any sample."""
 _ACCEPT = 0.35
 _UNKNOWN = 0.8
 """What the values of an empty column say: little, so the name nearly decides."""
@@ -155,7 +156,8 @@ def _values_agree(field: Field, values: Sequence[str]) -> float:
     if not values:
         return _UNKNOWN
     if field is Field.ID:
-        return 1.0 if len(set(values)) >= _ID_UNIQUE * len(values) else 0.2
+        repeats = len(values) - len(set(values))
+        return 1.0 if repeats <= max(2, _ID_REPEATS * len(values)) else 0.2
     test = _TESTS.get(field)
     return _share(values, test) if test else 1.0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from alliance.canonical import encode
 from member_agent.catalog.model import Facts, Image, ImportCounts, ProductId, ProductState, RowError
-from member_agent.catalog.parse import ParsedRow
+from member_agent.catalog.parse import DERIVED_KEY, ParsedRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,12 @@ def merge(
         batch.tally["rows"] += 1
         before = now.get(row.key) if row.key else None
         if row.facts is None:
-            _reject(batch, row, row.errors)
+            _reject(batch, row.errors)
+            batch.tally["unmatched"] += before is None and (row.misread or not row.key)
             if before is not None and not before.seen_row:
                 now[row.key] = _see(batch, before, row.number, whole=False)
         elif before is not None and before.seen_whole:
-            _reject(batch, row, (_duplicate(row, before.seen_row),))
+            _reject(batch, (_duplicate(row, before.seen_row),))
         else:
             batch.errors += row.errors
             batch.tally["warnings"] += len(row.errors)
@@ -144,16 +145,11 @@ def _see(batch: Batch, product: Stored, row: int, *, whole: bool) -> Stored:
     return replace(product, seen_row=row, seen_whole=whole)
 
 
-def _reject(batch: Batch, row: ParsedRow, errors: Sequence[RowError]) -> None:
+def _reject(batch: Batch, errors: Sequence[RowError]) -> None:
     batch.errors += errors
     batch.tally["rejected"] += 1
-    batch.tally["unkeyed"] += not row.key
 
 
 def _duplicate(row: ParsedRow, first: int) -> RowError:
-    return RowError(
-        row=row.number,
-        field="id",
-        reason="DUPLICATE_ID",
-        message=f"row {first} has the id {row.key[:80]!r} already",
-    )
+    same = "says the same" if row.key.startswith(DERIVED_KEY) else f"has the id {row.key[:80]!r}"
+    return RowError(row=row.number, field="id", reason="DUPLICATE_ID", message=f"row {first} {same} already")

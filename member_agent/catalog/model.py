@@ -76,13 +76,14 @@ class Field(StrEnum):
 class ColumnMap:
     """How one source's file is read: its dialect, and which column means what.
 
-    `quote` is empty where the file has no quoting at all. `decimal` is "." or ",", or empty to tell by each value.
+    An empty `encoding` is UTF-8 or what a byte order mark says. An empty `delimiter` is recognised, an empty `quote`
+    means that the file has no quoting, an empty `decimal` is told by each price ("." and "," fix it).
     """
 
     format: Format
     columns: Mapping[Field, str]
-    encoding: str = "utf-8"
-    delimiter: str = ","
+    encoding: str = ""
+    delimiter: str = ""
     quote: str = '"'
     decimal: str = ""
 
@@ -222,8 +223,8 @@ class Origin:
 class ImportCounts:
     """Counts of one import. `rows` = `new` + `changed` + `unchanged` + `rejected`.
 
-    `unkeyed` are the rejected rows whose id could not be read either. `vanished` products were in the source before
-    and are not now; those among them that were withdrawn are `withdrawn`.
+    `unmatched` are the rejected rows that may be of any product, because not even their id could be read for sure.
+    `vanished` products were in the source before and are not now; those among them that were withdrawn are `withdrawn`.
     """
 
     rows: int = 0
@@ -231,7 +232,7 @@ class ImportCounts:
     changed: int = 0
     unchanged: int = 0
     rejected: int = 0
-    unkeyed: int = 0
+    unmatched: int = 0
     warnings: int = 0
     vanished: int = 0
     withdrawn: int = 0

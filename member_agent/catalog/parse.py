@@ -21,6 +21,8 @@ from member_agent.catalog.readers.records import Record
 
 MAX_TEXT = 2000
 """Characters of a title or another short text; ten times Google Merchant's limit for titles."""
+DERIVED_KEY = "row:"
+"""What the key of a row without an id of its own starts with."""
 _IMAGE_SEPARATOR = re.compile(r"[\n|]")
 _LINK_SEPARATOR = re.compile(r"[\n|]|,(?=\s*https?://)")
 _TEXTS = (Field.TITLE, Field.BRAND, Field.MODEL, Field.CATEGORY, Field.CONDITION, Field.URL)
@@ -30,13 +32,15 @@ _TEXTS = (Field.TITLE, Field.BRAND, Field.MODEL, Field.CATEGORY, Field.CONDITION
 class ParsedRow:
     """A row understood as far as it goes.
 
-    `key` is empty when not even that could be read. `facts` is None for a rejected row; `errors` then holds why, else
-    only warnings. `images` and `links` are as written, in order, without repeats.
+    `key` is empty when not even that could be read; it is `misread` when the row is broken before the key, so that it
+    may be another column's value. `facts` is None for a rejected row; `errors` then holds why, else only warnings.
+    `images` and `links` are as written, in order, without repeats.
     """
 
     number: int
     key: str
     facts: Facts | None
+    misread: bool = False
     images: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     errors: tuple[RowError, ...] = ()
@@ -63,7 +67,8 @@ class RowParser:
         images = _split(_IMAGE_SEPARATOR, record.cells.get(self._columns.get(Field.IMAGE, ""), ""))
         if record.error is not None:
             key = self._key(cells, images) if self._has_own_key(cells, images) else ""
-            return ParsedRow(number=record.number, key=key, facts=None, errors=(record.error,))
+            misread = next(iter(record.cells), None) != self._columns.get(Field.ID, self._columns.get(Field.IMAGE))
+            return ParsedRow(number=record.number, key=key, facts=None, misread=misread, errors=(record.error,))
         rejection = self._rejection(record.number, cells, images)
         key = self._key(cells, images)
         if rejection is not None:
@@ -97,7 +102,7 @@ class RowParser:
         if images:
             return images[0]
         parts = [f"{field}={cells.get(field, '')}" for field in (*_TEXTS, Field.GTIN, Field.MPN)]
-        return "row:" + hashlib.sha256(encode("catalog/row-key", *parts)).hexdigest()[:32]
+        return DERIVED_KEY + hashlib.sha256(encode("catalog/row-key", *parts)).hexdigest()[:32]
 
     def _rejection(self, number: int, cells: Mapping[Field, str], images: tuple[str, ...]) -> RowError | None:
         if Field.ID in self._columns and not cells[Field.ID]:

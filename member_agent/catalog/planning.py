@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from alliance.canonical import encode
-from alliance.errors import InvalidInput
+from alliance.errors import InvalidInput, NotFound
 from member_agent.catalog.mapfile import find_map, load_map
 from member_agent.catalog.mapping import Guess, guess, settle
 from member_agent.catalog.model import ColumnMap, Field, Format, Origin, SourceName, source_name
@@ -109,6 +109,8 @@ def plan_import(
     Raises:
         InvalidInput, NotFound: see `understand`; SOURCE_UNNAMED when a query's source has no name.
     """
+    if origin.path is None and origin.sql is None:
+        raise InvalidInput("nothing to read", reason="PATH_MISSING", field="PATH", remedy="name a file or a folder")
     name = source or _named(origin)
     saved = load_map(map_file) if map_file else find_map(home, name)
     known = understand(origin, saved, said or {})
@@ -125,7 +127,9 @@ def plan_import(
 
 
 def image_root(origin: Origin) -> Path:
-    """The folder image paths start from, with links resolved."""
+    """The folder image paths start from, with links resolved. Raises: NotFound."""
+    if origin.images is not None and not origin.images.is_dir():
+        raise NotFound(f"there is no folder {origin.images}", reason="FILE_UNREADABLE", field="--images")
     path = origin.images or origin.path or Path.cwd()
     return (path if path.is_dir() else path.parent).resolve()
 

@@ -9,6 +9,7 @@ from alliance.errors import InvalidInput
 
 _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
 _PRICE = re.compile(r"(?P<before>[A-Za-z]{3}|[$€£¥₹])?\s*(?P<number>\d[\d.,'\s]*)\s*(?P<after>[A-Za-z]{3}|[$€£¥₹])?\Z")
+_GROUPED = re.compile(r"\d+\Z|\d{1,3}(?P<mark>[.,])\d{2,3}(?:(?P=mark)\d{2,3})*\Z")
 _LIMIT = 40
 
 
@@ -28,11 +29,10 @@ def parse_price(text: str, *, decimal: str = "") -> tuple[Decimal, str]:
     number = "".join(match["number"].split()).replace("'", "")
     point = decimal or _decimal_separator(number)
     whole, _, fraction = number.partition(point) if point else (number, "", "")
-    fraction_ok = fraction.isdigit() or not fraction
-    digits = whole.replace(",", "").replace(".", "")
-    if not fraction_ok or not digits.isdigit():
+    if not _GROUPED.match(whole) or not (fraction.isdigit() or not fraction):
         raise InvalidInput(f"{text[:40]!r} is not a price", reason="PRICE_UNREADABLE", field="price")
     sign = match["before"] or match["after"] or ""
+    digits = whole.replace(",", "").replace(".", "")
     return Decimal(f"{digits}.{fraction or 0}"), _SYMBOLS.get(sign, sign.upper())
 
 

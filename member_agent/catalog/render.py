@@ -15,6 +15,7 @@ from member_agent.catalog.planning import ImportPlan
 
 _SAMPLE_WIDTH = 60
 _SHOWN_KEYS = 5
+_PIPE_WIDTH = 200
 
 
 def plan(plan: ImportPlan) -> None:
@@ -58,11 +59,12 @@ def products(found: Sequence[Product]) -> None:
     """Prints products, one a row."""
     table = Table()
     for heading in ("id", "source", "key", "title", "brand", "model", "pictures"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+        shrinks = heading in ("key", "title")
+        table.add_column(heading, overflow="ellipsis", no_wrap=True, min_width=None if shrinks else len(heading))
     for one in found:
         pictures = str(len(one.image_paths) or "")
         table.add_row(str(one.id), one.source, one.source_key, one.title, one.brand, one.model, pictures)
-    Console().print(table, markup=False)
+    _print(table)
 
 
 def sources(found: Sequence[SourceSummary]) -> None:
@@ -74,7 +76,7 @@ def sources(found: Sequence[SourceSummary]) -> None:
         last = one.imported_time.isoformat(timespec="seconds") if one.imported_time else "never finished"
         last += " (a later one was interrupted)" if one.interrupted and one.imported_time else ""
         table.add_row(one.name, one.format, str(one.active), str(one.missing), str(one.withdrawn), last)
-    Console().print(table, markup=False)
+    _print(table)
 
 
 def lines(values: Mapping[str, object]) -> str:
@@ -82,7 +84,7 @@ def lines(values: Mapping[str, object]) -> str:
     return "\n".join(f"{name:<{width}}  {_line(value)}" for name, value in values.items())
 
 
-def report_values(report: ImportReport) -> dict[str, Any]:
+def report_values(report: ImportReport, columns: ColumnMap) -> dict[str, Any]:
     return {
         "source": report.source,
         "dry_run": report.dry_run,
@@ -91,6 +93,7 @@ def report_values(report: ImportReport) -> dict[str, Any]:
         "prune_held": report.prune_held,
         "vanished_keys": list(report.vanished_keys),
         "errors_file": str(report.errors_file) if report.errors_file else None,
+        "map": map_values(columns),
     }
 
 
@@ -125,6 +128,11 @@ def source_values(source: SourceSummary) -> dict[str, Any]:
 def map_values(columns: ColumnMap) -> dict[str, Any]:
     values = dataclasses.asdict(dataclasses.replace(columns, columns={}))
     return values | {"columns": {field.value: column for field, column in columns.columns.items()}}
+
+
+def _print(table: Table) -> None:
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(width=width).print(table, markup=False)
 
 
 def _line(value: object) -> str:

@@ -42,7 +42,7 @@ import_run = sa.Table(
     sa.Column("changed", sa.Integer, nullable=False, default=0),
     sa.Column("unchanged", sa.Integer, nullable=False, default=0),
     sa.Column("rejected", sa.Integer, nullable=False, default=0),
-    sa.Column("unkeyed", sa.Integer, nullable=False, default=0),
+    sa.Column("unmatched", sa.Integer, nullable=False, default=0),
     sa.Column("warnings", sa.Integer, nullable=False, default=0),
     sa.Column("vanished", sa.Integer, nullable=False, default=0),
     sa.Column("withdrawn", sa.Integer, nullable=False, default=0),
@@ -170,6 +170,9 @@ def _migrate(connection: sa.Connection, path: Path) -> None:
             remedy="upgrade alliance-agent",
         )
     if version == 0:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the tables and the version appear together
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one():
+            return  # another process was first
         metadata.create_all(connection)
         connection.execute(sa.insert(counter), [{"name": "change", "value": 0}, {"name": "product", "value": 0}])
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -68,13 +68,18 @@ def _silent(progress: Progress) -> None:
 class CatalogService:
     """The catalogue in an agent's home: `catalog.db`, `maps/`, `images/`, `errors/`.
 
+    Args:
+        clock: the present, aware of its time zone.
+        batch_rows: rows an import commits at a time, at most 30,000.
+
     Raises:
         FailedPrecondition, Corrupt: as `schema.open_engine` does.
     """
 
-    def __init__(self, home: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(self, home: Path, clock: Callable[[], datetime], *, batch_rows: int = 2000) -> None:
         self._home = home
         self._clock = clock
+        self._batch_rows = batch_rows
         self._engine = open_engine(home / "catalog.db")
         self._store = ImportStore(self._engine)
         self._views = CatalogViews(self._engine)
@@ -105,7 +110,9 @@ class CatalogService:
         self, plan: ImportPlan, *, progress: ProgressSink = _silent, errors_file: Path | None = None
     ) -> ImportReport:
         """Reads every row and says what an import would do. Writes the errors file and nothing else."""
-        counts, vanished, errors = rehearse(plan, self._store, self._views, progress)
+        counts, vanished, errors = rehearse(
+            plan, self._store, self._views, batch_rows=self._batch_rows, progress=progress
+        )
         return ImportReport(
             source=plan.source,
             dry_run=True,
@@ -137,8 +144,8 @@ class CatalogService:
         with writing(self._home):
             run, source, after = self._begin(plan, resume)
             save_map(self._home, plan.source, plan.columns)
-            import_rows(plan, self._store, run, source, after=after, progress=progress)
-            held = prune and self._views.counts(run).unkeyed > 0
+            import_rows(plan, self._store, run, source, after=after, batch_rows=self._batch_rows, progress=progress)
+            held = prune and self._views.counts(run).unmatched > 0
             self._store.finish(run, source, prune=prune and not held, now=self._clock())
             counts = self._views.counts(run)
             return ImportReport(

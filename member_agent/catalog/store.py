@@ -31,6 +31,13 @@ from member_agent.catalog.views import images_of
 
 MAX_STORED_ERRORS = 100_000
 """Row errors kept of one run; the rest are counted only."""
+_CHANGE = (
+    sa.update(t.product)
+    .where(t.product.c.id == sa.bindparam("id_"))
+    .values(change_seq=sa.func.coalesce(sa.bindparam("seq"), t.product.c.change_seq))
+)
+"""With the columns of `_values`; a `seq` of None leaves the product where it is in the order of changes."""
+_DROP_IMAGES = sa.delete(t.image).where(t.image.c.product_id == sa.bindparam("id_"))
 _COUNTS = tuple(field.name for field in fields(ImportCounts))
 
 
@@ -129,13 +136,15 @@ class ImportStore:
             if batch.new:
                 _advance(db, "product", len(batch.new))
                 made = {"source_id": source, "first_run_id": run, "changed_run_id": run, "change_seq": seq}
-                db.execute(sa.insert(t.product), [_values(write) | made for write in batch.new])
-            for write in batch.changed:
-                changed = _values(write) | {"changed_run_id": run}
-                if write.announce:
-                    changed["change_seq"] = seq
-                db.execute(sa.update(t.product).where(t.product.c.id == write.id).values(changed))
-                db.execute(sa.delete(t.image).where(t.image.c.product_id == write.id))
+                rows = [_values(one) | made | {"id": one.id, "source_key": one.key} for one in batch.new]
+                db.execute(sa.insert(t.product), rows)
+            if batch.changed:
+                rows = [
+                    _values(one) | {"id_": one.id, "changed_run_id": run, "seq": seq if one.announce else None}
+                    for one in batch.changed
+                ]
+                db.execute(_CHANGE, rows)
+                db.execute(_DROP_IMAGES, [{"id_": one.id} for one in batch.changed])
             _insert_images(db, [*batch.new, *batch.changed])
             _mark_seen(db, run, batch)
             _record_errors(db, run, batch.errors)
@@ -214,8 +223,6 @@ def _advance(db: sa.Connection, name: str, by: int) -> ChangeSeq:
 def _values(write: Write) -> dict[str, object]:
     facts = write.facts
     return {
-        "id": write.id,
-        "source_key": write.key,
         "state": ProductState.ACTIVE,
         "title": facts.title,
         "brand": facts.brand,

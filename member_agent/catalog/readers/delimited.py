@@ -12,6 +12,7 @@ import io
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -158,15 +159,14 @@ class DelimitedReader:
 
     def _given_up(self, number: int, line: str, error: Exception) -> Record:
         values = line.rstrip("\r\n").split(self._dialect.delimiter)
-        cells = {
-            name: value
-            for name, value in zip(self.columns, values, strict=False)
-            if not self._dialect.quote or self._dialect.quote not in value
-        }
-        if isinstance(error, _TooLong) or "field limit" in str(error):
+        whole = takewhile(lambda value: not self._dialect.quote or self._dialect.quote not in value, values)
+        cells = dict(zip(self.columns, whole, strict=False))
+        endless = isinstance(error, _TooLong) or "field limit" in str(error)
+        if endless and len(line) > MAX_FIELD:
             return broken(number, "FIELD_TOO_LONG", f"a field of more than {MAX_FIELD:,} characters", cells)
-        what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-        return broken(number, "BROKEN_QUOTE", what, cells)
+        unclosed = endless or "unexpected end" in str(error)
+        message = "a quote is opened and not closed in reach" if unclosed else f"a quote in the middle: {error}"
+        return broken(number, "BROKEN_QUOTE", message, cells)
 
 
 def sniff(path: Path, encoding: str, quote: str = '"') -> str:

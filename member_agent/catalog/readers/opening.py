@@ -51,7 +51,7 @@ def open_origin(origin: Origin, saved: ColumnMap | None) -> Opened:
     if origin.format is Format.IMAGES and origin.manifest is not None:
         origin = replace(origin, format=None)  # the manifest is what is read, and has a format of its own
     format_ = origin.format or (saved.format if saved else None) or _recognised(origin)
-    dialect = ColumnMap(format=format_, columns={}, encoding="", delimiter="", quote='"')
+    dialect = ColumnMap(format=format_, columns={})
     if saved:
         dialect = replace(saved, format=format_, columns={})
     if origin.encoding is not None:

@@ -54,7 +54,7 @@ class SqlReader:
                     self.done = number
                     yield checked(number, dict(zip(self.columns, map(_text, row), strict=True)))
             except SQLAlchemyError as error:
-                raise _failed(error, row=number + 1) from error
+                raise _failed(error, f"broke off after {number:,} rows") from error
 
     @contextmanager
     def _result(self) -> Iterator[CursorResult[tuple[object, ...]]]:
@@ -118,13 +118,12 @@ def _connected(engine: sa.Engine) -> Iterator[Connection]:
         yield prepared
 
 
-def _failed(error: SQLAlchemyError, row: int | None = None) -> InvalidInput:
+def _failed(error: SQLAlchemyError, how: str = "refused") -> InvalidInput:
     words = str(getattr(error, "orig", None) or error).strip().splitlines()
     return InvalidInput(
-        f"the database refused: {words[0] if words else type(error).__name__}",
+        f"the database {how}: {words[0] if words else type(error).__name__}",
         reason="SQL_FAILED",
         field="--sql",
-        row=row,
         remedy="try the query in the database's own client",
     )
 
