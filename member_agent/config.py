@@ -1,0 +1,122 @@
+"""The agent's settings and home: `agent.toml`, then `ALLIANCE_AGENT_*`; one folder holds all it keeps."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from alliance import settings
+from alliance.errors import FailedPrecondition, InvalidInput
+
+FILE = "agent.toml"
+ENV_PREFIX = "ALLIANCE_AGENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`hub_*` are written by `join`; the rest is the member's choice.
+
+    `hub_proxy` is "http://host:port" of an HTTP CONNECT proxy, empty for the environment's. Limits of 0 are
+    none: `limits_cpus` processors, `limits_memory_mb` MiB of private memory.
+    """
+
+    hub_address: str = ""
+    hub_alliance: str = ""
+    hub_member: str = ""
+    hub_agent: str = ""
+    hub_role: str = ""
+    hub_log_key: str = ""
+    hub_proxy: str = ""
+    keys_passphrase_file: Path = Path("passphrase")
+    limits_cpus: int = 0
+    limits_memory_mb: int = 4096
+    sync_seconds: int = 60
+    log_level: str = "info"
+
+    def validate(self) -> None:
+        """Raises: InvalidInput naming the setting."""
+        if self.hub_proxy and not self.hub_proxy.startswith("http://"):
+            raise InvalidInput(
+                f"{self.hub_proxy!r} is not http://host:port", field="hub.proxy", remedy="mend it, or leave it empty"
+            )
+        for field in ("limits_cpus", "limits_memory_mb"):
+            if getattr(self, field) < 0:
+                raise InvalidInput(
+                    "must not be negative", field=field.replace("_", ".", 1), remedy="use 0 for no limit"
+                )
+        if self.sync_seconds < 1:
+            raise InvalidInput("must be at least 1", field="sync.seconds", remedy="mend it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where an agent keeps its files; all of it is the member's own."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.path / FILE
+
+    @property
+    def ca_file(self) -> Path:
+        return self.path / "ca.pem"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.path / "keys.sealed"
+
+    @property
+    def pending_join_file(self) -> Path:
+        return self.path / "join.sealed"
+
+    @property
+    def state_file(self) -> Path:
+        """Outbox, group keys, what was published, the audit mirror."""
+        return self.path / "agent.db"
+
+    @property
+    def banks_file(self) -> Path:
+        """The sealed banks as synced; can be fetched again."""
+        return self.path / "banks.db"
+
+    @property
+    def parts(self) -> Path:
+        """Downloads not yet complete."""
+        return self.path / "parts"
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.path / "ledger.db"
+
+    @property
+    def daemon_lock(self) -> Path:
+        return self.path / "run.lock"
+
+    @property
+    def outbox_lock(self) -> Path:
+        return self.path / "outbox.lock"
+
+    @property
+    def sync_lock(self) -> Path:
+        return self.path / "sync.lock"
+
+    def passphrase_file(self, loaded: Settings) -> Path:
+        return self.path / loaded.keys_passphrase_file
+
+    def load(self) -> tuple[Settings, dict[str, str]]:
+        """Settings and their origins. Raises: FailedPrecondition where no agent has joined."""
+        if not self.settings_file.exists():
+            raise FailedPrecondition(
+                f"no agent has joined from {self.path}", reason="NOT_JOINED", remedy='run "alliance-agent join" first'
+            )
+        loaded, origins = settings.load(Settings, self.settings_file, prefix=ENV_PREFIX)
+        loaded.validate()
+        return loaded, origins
+
+
+def home_of(path: Path | None) -> Home:
+    """`--home`, else `ALLIANCE_AGENT_HOME`, else a folder of this user."""
+    named = path or os.environ.get("ALLIANCE_AGENT_HOME") or Path.home() / ".local" / "share" / "alliance-agent"
+    return Home(path=Path(named))

@@ -1,0 +1,82 @@
+"""The agent's own SQLite files: WAL, synced commits, a schema version that refuses what is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from alliance.errors import FailedPrecondition, Unavailable
+
+
+class LocalDatabase:
+    """One file with the tables of one metadata; several processes of the agent may share it.
+
+    Args:
+        synchronous: "FULL" survives a power cut; "NORMAL" a kill, for what can be had again.
+
+    Raises: FailedPrecondition for a file of a newer agent.
+    """
+
+    def __init__(self, path: Path, metadata: MetaData, *, version: int, synchronous: str = "FULL") -> None:
+        self._engine = create_engine(f"sqlite:///{path}")
+        self._path = path
+
+        @event.listens_for(self._engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            # The driver's own transaction control would defer BEGIN to the first write.
+            connection.isolation_level = None
+            for pragma in ("busy_timeout=30000", "journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}").close()
+
+        @event.listens_for(self._engine, "begin")
+        def begin(connection: Connection) -> None:
+            write = connection.get_execution_options().get("alliance_write", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        self._prepare(metadata, version)
+
+    def _prepare(self, metadata: MetaData, version: int) -> None:
+        with self.read() as tx:
+            found = tx.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if found == version:
+            return
+        if found > version:
+            raise FailedPrecondition(
+                f"{self._path.name} was written by a newer agent", reason="SCHEMA_NEWER", remedy="upgrade this agent"
+            )
+        with self.write() as tx:
+            metadata.create_all(tx)
+            tx.exec_driver_sql(f"PRAGMA user_version = {version}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with _translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Commits when the block ends, rolls back when it raises."""
+        with (
+            _translated(),
+            self._engine.connect().execution_options(alliance_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(
+            f"the agent's database refuses: {error.orig}", reason="DATABASE", remedy="check disk space and permissions"
+        ) from error

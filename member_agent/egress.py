@@ -1,0 +1,188 @@
+"""The closed list of what may leave a member.
+
+Every message to the hub passes `permit`: its type must be listed, every field set in it must be listed for
+that type, and every text must be a resource name, an id or another closed form. There is no free text and
+no open map, so a title, price, image, URL or seller name has no way out; the only large bytes are sealed
+batches. `hub_client` sends nothing that is not `Permitted`. Adding a line here is a decision to be reviewed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from alliance.errors import NotPermitted
+
+Check = Callable[[Any], bool]
+_PERMIT = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permitted:
+    """A message that passed the list; only `permit` makes one. `kind` is what the ledger calls it."""
+
+    kind: str
+    message: Message
+    _token: object = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self._token is not _PERMIT:
+            raise NotPermitted("only egress.permit makes a permitted message", reason="EGRESS_FORGED")
+
+    def to_bytes(self) -> bytes:
+        return self.message.SerializeToString(deterministic=True)
+
+
+def _text(pattern: str) -> Check:
+    compiled = re.compile(pattern)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def _name(collection: str) -> Check:
+    return _text(rf"{collection}/[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?")
+
+
+def _bytes(most: int, least: int = 1) -> Check:
+    return lambda value: least <= len(value) <= most
+
+
+def _number(least: int, most: int) -> Check:
+    return lambda value: least <= value <= most
+
+
+_ID = _text(r"[0-9A-Za-z-]{8,64}")
+_DIGEST = _bytes(32, 32)
+_SIGNATURE = _bytes(80, 64)
+_MEMBER, _GROUP, _BANK = _name("members"), _name("groups"), _name("banks")
+_COUNT = _number(0, 2**62)
+_PAGE = {"page_size": _number(0, 1000), "page_token": _text(r"[A-Za-z0-9_=-]{0,400}")}
+_SCHEME = _text(r"pdq-256|terms-v1")
+_INSIDE: Check = lambda value: True  # noqa: E731  # because a message's own fields are listed under its own name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    kind: str
+    fields: Mapping[str, Check]
+
+
+def _listed(kind: str, **fields: Check) -> _Entry:
+    return _Entry(kind=kind, fields=fields)
+
+
+CLOSED_LIST: Mapping[str, _Entry] = {
+    "alliance.v1.EnrolRequest": _listed(
+        "enrolment",
+        request_id=_ID,
+        invitation_secret=_DIGEST,
+        certificate_request=_bytes(2048),
+        identity=_INSIDE,
+        identity_signature=_SIGNATURE,
+    ),
+    "alliance.v1.MemberIdentity": _listed("", signing_key=_bytes(200), sealing_key=_bytes(32, 32)),
+    "alliance.v1.RenewCertificateRequest": _listed("enrolment", request_id=_ID, certificate_request=_bytes(2048)),
+    "alliance.v1.HandshakeRequest": _listed("session", client_version=_text(r"[0-9.]{5,17}")),
+    "alliance.v1.WatchRequest": _listed("session"),
+    "alliance.v1.ListMembersRequest": _listed("question", **_PAGE),
+    "alliance.v1.ListGroupsRequest": _listed("question", **_PAGE),
+    "alliance.v1.LeaveAllianceRequest": _listed("membership", request_id=_ID),
+    "alliance.v1.GetGroupKeyRequest": _listed("question", group=_GROUP, epoch=_number(0, 2**31 - 1)),
+    "alliance.v1.CreateEpochRequest": _listed(
+        "sealed group key",
+        request_id=_ID,
+        group=_GROUP,
+        epoch=_number(1, 2**31 - 1),
+        commitment=_DIGEST,
+        signature=_SIGNATURE,
+        wraps=_INSIDE,
+    ),
+    "alliance.v1.AddWrapsRequest": _listed("sealed group key", request_id=_ID, wraps=_INSIDE),
+    "alliance.v1.KeyWrap": _listed(
+        "",
+        group=_GROUP,
+        epoch=_number(1, 2**31 - 1),
+        recipient=_MEMBER,
+        sender=_MEMBER,
+        commitment=_DIGEST,
+        # A sealed 32-byte secret: 32 of key encapsulation, 32, 16 of tag.
+        sealed=_bytes(80, 80),
+        signature=_SIGNATURE,
+    ),
+    "alliance.v1.GetUploadRequest": _listed("question", digest=_DIGEST),
+    "alliance.v1.UploadBlobRequest": _listed("sealed batch", header=_INSIDE, chunk=_bytes(1 << 20)),
+    "alliance.v1.UploadHeader": _listed("", digest=_DIGEST, size=_COUNT, offset=_COUNT),
+    "alliance.v1.DownloadBlobRequest": _listed("question", digest=_DIGEST, offset=_COUNT),
+    "alliance.v1.ListBanksRequest": _listed("question", **_PAGE),
+    "alliance.v1.PublishBatchRequest": _listed("batch header", request_id=_ID, batch=_INSIDE),
+    "alliance.v1.BatchHeader": _listed(
+        "",
+        bank=_BANK,
+        publisher=_MEMBER,
+        scheme=_SCHEME,
+        epoch=_number(1, 2**31 - 1),
+        row_count=_number(1, 65_536),
+        digest=_DIGEST,
+        size=_COUNT,
+        create_time=_INSIDE,
+        signature=_SIGNATURE,
+    ),
+    "alliance.v1.WithdrawRowsRequest": _listed("tombstone", request_id=_ID, tombstone=_INSIDE),
+    "alliance.v1.Tombstone": _listed(
+        "",
+        bank=_BANK,
+        publisher=_MEMBER,
+        batch_digest=_DIGEST,
+        rows=_number(0, 65_535),
+        create_time=_INSIDE,
+        signature=_SIGNATURE,
+    ),
+    "alliance.v1.ListEntriesRequest": _listed("question", bank=_BANK, after_seq=_COUNT, **_PAGE),
+    "alliance.v1.ListSegmentsRequest": _listed("question", bank=_BANK, after_seq=_COUNT, **_PAGE),
+    "alliance.v1.ReportHitsRequest": _listed("bucketed hits", request_id=_ID, bank=_BANK, hits=_INSIDE),
+    "alliance.v1.FingerprintHits": _listed("", batch_digest=_DIGEST, row=_number(0, 65_535), bucket=_number(1, 4)),
+    "alliance.v1.ListHitsRequest": _listed("question", bank=_BANK, **_PAGE),
+    "alliance.v1.GetCheckpointRequest": _listed("question"),
+    "alliance.v1.ListLeavesRequest": _listed("question", start_index=_COUNT, **_PAGE),
+    "google.protobuf.Timestamp": _listed("", seconds=_COUNT, nanos=_number(0, 999_999_999)),
+}
+
+
+def permit(message: Message) -> Permitted:
+    """Checks a message against the closed list.
+
+    Raises: NotPermitted naming the type or field; nothing is sent.
+    """
+    _check(message, "")
+    return Permitted(kind=CLOSED_LIST[message.DESCRIPTOR.full_name].kind, message=message, _token=_PERMIT)
+
+
+def _check(message: Message, path: str) -> None:
+    entry = CLOSED_LIST.get(message.DESCRIPTOR.full_name)
+    if entry is None:
+        raise _refused(message.DESCRIPTOR.full_name, "is not on the closed list")
+    if len(UnknownFieldSet(message)):
+        numbers = ", ".join(str(unknown.field_number) for unknown in UnknownFieldSet(message))
+        raise _refused(f"{path or message.DESCRIPTOR.name}", f"has unknown fields ({numbers})")
+    for descriptor, value in message.ListFields():
+        where = f"{path}.{descriptor.name}".lstrip(".")
+        allowed = entry.fields.get(descriptor.name)
+        if allowed is None:
+            raise _refused(where, "is not on the closed list")
+        values = value if descriptor.is_repeated else (value,)
+        for one in values:
+            if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
+                _check(one, where)
+            elif not allowed(one):
+                raise _refused(where, "has a value that may not leave")
+
+
+def _refused(where: str, why: str) -> NotPermitted:
+    return NotPermitted(
+        f"{where} {why}", reason="EGRESS_REFUSED", field=where, remedy="nothing was sent; see member_agent/egress.py"
+    )

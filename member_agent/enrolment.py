@@ -1,0 +1,154 @@
+"""Joining, renewing, leaving: how this agent gets its keys and certificate.
+
+`join` keeps the very request it sends, sealed, before it sends it: cut off at any point, the same command
+with the same code finishes the same enrolment, and the single-use invitation is not lost.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from alliance import canonical, channel, settings, tls
+from alliance.errors import AlreadyExists, Corrupt
+from alliance.join_code import JoinCode
+from alliance.names import MemberId
+from alliance.v1 import enrolment_pb2, membership_pb2
+from member_agent import keystore
+from member_agent.config import Home, Settings
+from member_agent.hub_client import HubClient
+from member_agent.identity import Identity, private_der
+from member_agent.keystore import Secrets
+from member_agent.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    member: str
+    agent: str
+    role: str
+    ca_fingerprint: str
+
+
+def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, proxy: str = "") -> Joined:
+    """Uses an invitation. Raises: AlreadyExists, NotPermitted, Unavailable, Corrupt."""
+    if home.settings_file.exists():
+        loaded, _ = home.load()
+        raise AlreadyExists(
+            f"this agent has joined as {loaded.hub_member}", reason="ALREADY_JOINED", remedy="use another --home"
+        )
+    home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    chosen = Settings(keys_passphrase_file=passphrase_file or Settings().keys_passphrase_file)
+    phrase = keystore.passphrase(home.passphrase_file(chosen), create=passphrase_file is None)
+    held = _prepared(home, code, phrase)
+    request = enrolment_pb2.EnrolRequest.FromString(held.pending)
+    ca_pem = code.ca.public_bytes(serialization.Encoding.PEM)
+    ledger = Ledger(home.ledger_file)
+    try:
+        with HubClient(channel.open_channel(code.address, roots=ca_pem, proxy=proxy), ledger) as hub:
+            answer = hub.call(request, enrolment_pb2.EnrolResponse)
+    finally:
+        ledger.close()
+    chain = tuple(answer.certificate_chain)
+    _check_chain(chain, code, held)
+    keystore.save(home.keys_file, held.with_channel(held.channel_key, chain), phrase)
+    home.ca_file.write_bytes(ca_pem)
+    role = enrolment_pb2.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
+    joined = Settings(
+        hub_address=answer.hub_address,
+        hub_alliance=code.alliance,
+        hub_member=answer.member,
+        hub_agent=answer.agent,
+        hub_role=role,
+        hub_log_key=answer.log_key.hex(),
+        hub_proxy=proxy,
+        keys_passphrase_file=chosen.keys_passphrase_file,
+    )
+    # The settings file is what makes a home joined: it comes last, whole.
+    partial = home.settings_file.with_suffix(".partial")
+    partial.write_text(settings.to_toml(joined))
+    partial.rename(home.settings_file)
+    home.pending_join_file.unlink(missing_ok=True)
+    return Joined(member=answer.member, agent=answer.agent, role=role, ca_fingerprint=tls.fingerprint(code.ca))
+
+
+def _prepared(home: Home, code: JoinCode, phrase: bytes) -> Secrets:
+    """The keys and request of this code: those of a join that was cut off, or new ones."""
+    if home.pending_join_file.exists():
+        held = keystore.load(home.pending_join_file, phrase)
+        if enrolment_pb2.EnrolRequest.FromString(held.pending).invitation_secret == code.secret:
+            return held
+    channel_key = tls.new_channel_key()
+    held = Secrets(
+        signing_key=private_der(tls.new_channel_key()),
+        sealing_key=X25519PrivateKey.generate().private_bytes_raw(),
+        channel_key=private_der(channel_key),
+        data_key=os.urandom(32),
+    )
+    identity = Identity(code.member, held)
+    request = tls.certificate_request(channel_key)
+    public = identity.public
+    signed = canonical.enrolment_bytes(
+        code.alliance, code.member, canonical.sha256(request), public.signing_key, public.sealing_key
+    )
+    message = enrolment_pb2.EnrolRequest(
+        request_id=str(uuid.uuid4()),
+        invitation_secret=code.secret,
+        certificate_request=request,
+        identity=enrolment_pb2.MemberIdentity(signing_key=public.signing_key, sealing_key=public.sealing_key),
+        identity_signature=identity.sign(signed),
+    )
+    pending = Secrets(
+        signing_key=held.signing_key,
+        sealing_key=held.sealing_key,
+        channel_key=held.channel_key,
+        data_key=held.data_key,
+        pending=message.SerializeToString(),
+    )
+    keystore.save(home.pending_join_file, pending, phrase)
+    return pending
+
+
+def _check_chain(chain: tuple[bytes, ...], code: JoinCode, held: Secrets) -> None:
+    """The certificate is ours, for our key, from the pinned CA. Raises: Corrupt."""
+    leaf = x509.load_der_x509_certificate(chain[0]) if chain else None
+    key = serialization.load_der_private_key(held.channel_key, password=None)
+    if leaf is None or leaf.public_key() != key.public_key():
+        raise Corrupt("the hub's certificate is not for this agent's key", reason="CERTIFICATE_WRONG")
+    peer = tls.peer_of(leaf, alliance=code.alliance)
+    if peer.name != code.member:
+        raise Corrupt(f"the hub's certificate is for {peer.name}", reason="CERTIFICATE_WRONG")
+    leaf.verify_directly_issued_by(code.ca)
+
+
+def renew(home: Home, current: Settings, held: Secrets, hub: HubClient) -> Secrets:
+    """A new certificate for a new key; the old pair works until this one is saved. Raises: AllianceError."""
+    key = tls.new_channel_key()
+    request = enrolment_pb2.RenewCertificateRequest(
+        request_id=str(uuid.uuid4()), certificate_request=tls.certificate_request(key)
+    )
+    answer = hub.call(request, enrolment_pb2.RenewCertificateResponse)
+    renewed = held.with_channel(private_der(key), tuple(answer.certificate_chain))
+    keystore.save(home.keys_file, renewed, keystore.passphrase(home.passphrase_file(current), create=False))
+    return renewed
+
+
+def leave(hub: HubClient) -> membership_pb2.Member:
+    """Leaves the alliance: the hub tombstones what this member published. Raises: AllianceError."""
+    request = membership_pb2.LeaveAllianceRequest(request_id=str(uuid.uuid4()))
+    return hub.call(request, membership_pb2.LeaveAllianceResponse).member
+
+
+def certificate(held: Secrets) -> x509.Certificate:
+    """The channel certificate in use."""
+    return x509.load_der_x509_certificate(held.chain[0])
+
+
+def member_of(current: Settings) -> MemberId:
+    return MemberId(current.hub_member)

@@ -1,0 +1,95 @@
+"""The one way out: sends permitted messages to the hub, each in the ledger first.
+
+Nothing here can reach the catalogue (an import contract holds it), and nothing is sent that
+`egress.permit` did not pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from alliance import channel, release, tls
+from alliance.v1 import membership_pb2
+from member_agent import egress
+from member_agent.clock import Clock, utc_now
+from member_agent.config import Home, Settings
+from member_agent.keystore import Secrets
+from member_agent.ledger import Ledger
+
+R = TypeVar("R", bound=Message)
+PAGE = 500
+
+
+class HubClient:
+    """A mutual TLS connection as this agent; use as a context manager."""
+
+    def __init__(self, opened: grpc.Channel, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+        self._channel = opened
+        self._ledger = ledger
+        self._clock = clock
+
+    def call(self, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
+        """A unary call. Raises: NotPermitted before anything is sent; else what the hub answered."""
+        permitted = self._passed(request)
+        return channel.call(self._channel, permitted.message, response, timeout=timeout)
+
+    def pages(self, request: Any, response: type[R], items: Callable[[R], Any]) -> Iterator[Any]:
+        """Every item of a paged list."""
+        request.page_size = PAGE
+        while True:
+            page: Any = self.call(request, response)
+            yield from items(page)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def upload(self, parts: Iterable[Message], first: type[Message], response: type[R]) -> R:
+        """A client-streaming call; every part is permitted and recorded."""
+        return channel.stream_in(self._channel, (self._passed(part).message for part in parts), first, response)
+
+    def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
+        """A server-streaming call."""
+        permitted = self._passed(request)
+        return channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
+
+    def handshake(self) -> membership_pb2.HandshakeResponse:
+        """Says hello. Raises: FailedPrecondition where this agent is too old."""
+        request = membership_pb2.HandshakeRequest(client_version=release.VERSION)
+        return self.call(request, membership_pb2.HandshakeResponse)
+
+    def ready(self, seconds: float) -> bool:
+        return channel.ready(self._channel, seconds)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> HubClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _passed(self, message: Message) -> egress.Permitted:
+        permitted = egress.permit(message)
+        self._ledger.record(permitted, now=self._clock())
+        return permitted
+
+
+def connect(home: Home, settings: Settings, held: Secrets, ledger: Ledger) -> HubClient:
+    """Dials the hub, directly or through the proxy; the connection is made by the first call."""
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_der_private_key(held.channel_key, password=None)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    opened = channel.open_channel(
+        settings.hub_address,
+        roots=home.ca_file.read_bytes(),
+        key=pem,
+        chain=tls.chain_pem(held.chain),
+        proxy=settings.hub_proxy,
+    )
+    return HubClient(opened, ledger)

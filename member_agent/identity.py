@@ -1,0 +1,76 @@
+"""The member identity: the key that signs and the key that receives sealed bytes. Never leaves the member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from alliance.errors import Corrupt
+from alliance.names import MemberId
+from member_agent.keystore import Secrets
+
+# RFC 9180 base mode; AES-256-GCM since the wrapped secret has 256 bits.
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_DER = serialization.Encoding.DER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicIdentity:
+    """Another member's public half: P-256 SPKI DER and X25519 raw."""
+
+    member: MemberId
+    signing_key: bytes
+    sealing_key: bytes
+
+    def verify(self, signature: bytes, signed: bytes) -> None:
+        """Raises: Corrupt."""
+        try:
+            key = serialization.load_der_public_key(self.signing_key)
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise ValueError("not P-256")
+            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+        except (ValueError, InvalidSignature) as error:
+            raise Corrupt(
+                f"not signed by {self.member}",
+                reason="SIGNATURE_INVALID",
+                remedy="keep it as evidence; tell the alliance",
+            ) from error
+
+    def seal(self, secret: bytes, info: bytes) -> bytes:
+        """HPKE-seals to this member only; `info` binds the purpose."""
+        return _SUITE.encrypt(secret, X25519PublicKey.from_public_bytes(self.sealing_key), info=info)
+
+
+class Identity:
+    """This member's own identity."""
+
+    def __init__(self, member: MemberId, held: Secrets) -> None:
+        signing = serialization.load_der_private_key(held.signing_key, password=None)
+        if not isinstance(signing, ec.EllipticCurvePrivateKey):
+            raise Corrupt("the signing key is not P-256", reason="KEYS_CORRUPT", remedy="restore a backup")
+        self._signing = signing
+        self._sealing = X25519PrivateKey.from_private_bytes(held.sealing_key)
+        self.public = PublicIdentity(
+            member=member,
+            signing_key=signing.public_key().public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+            sealing_key=self._sealing.public_key().public_bytes_raw(),
+        )
+
+    def sign(self, data: bytes) -> bytes:
+        return self._signing.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """Raises: Corrupt for bytes not sealed to this member and purpose."""
+        try:
+            return _SUITE.decrypt(sealed, self._sealing, info=info)
+        except (InvalidTag, ValueError) as error:
+            raise Corrupt("a wrap does not open", reason="WRAP_INVALID", remedy="tell the alliance") from error
+
+
+def private_der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -1,0 +1,177 @@
+"""The outbox: what must reach the hub, durable until the hub acknowledged it.
+
+An item is written in the same transaction as the local state that it makes true; it carries its request id,
+so that after a kill it is sent again and done once. Items go in order. What the hub refuses for good is kept
+as failed, with the reason, and does not hold up the rest.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from google.protobuf.message import Message
+from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, func, insert, select, update
+
+from alliance.errors import AllianceError, Conflict, Unavailable
+from alliance.names import Digest
+from alliance.v1 import fingerprint_pb2 as pb
+from member_agent import egress, transfer
+from member_agent.clock import Clock, utc_now
+from member_agent.database import LocalDatabase
+from member_agent.hub_client import HubClient
+from member_agent.locks import FileLock
+from member_agent.state import metadata
+
+
+class State(StrEnum):
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+    REMADE = "remade"
+
+
+outbox_table = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("message", String, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    # The sealed bytes that go before a batch header; dropped once sent.
+    Column("sealed", LargeBinary),
+    Column("digest", LargeBinary, index=True),
+    Column("state", String, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("problem", String, nullable=False, default=""),
+    Column("create_time", Integer, nullable=False),
+    Column("done_time", Integer),
+)
+_TYPES: dict[str, tuple[type[Message], type[Message]]] = {
+    "PublishBatchRequest": (pb.PublishBatchRequest, pb.PublishBatchResponse),
+    "WithdrawRowsRequest": (pb.WithdrawRowsRequest, pb.WithdrawRowsResponse),
+    "ReportHitsRequest": (pb.ReportHitsRequest, pb.ReportHitsResponse),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    id: int
+    message: str
+    request: Message
+    sealed_size: int
+    state: State
+    attempts: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    sent: int
+    failed: int
+    waiting: int
+
+
+def put(
+    tx: Connection, request: Message, *, now: dt.datetime, sealed: bytes | None = None, digest: bytes = b""
+) -> None:
+    """Adds an item in the caller's transaction; what may not leave is refused here, before it waits.
+
+    Raises: NotPermitted.
+    """
+    egress.permit(request)
+    tx.execute(
+        insert(outbox_table).values(
+            message=request.DESCRIPTOR.name,
+            request=request.SerializeToString(deterministic=True),
+            sealed=sealed,
+            digest=digest or None,
+            state=State.WAITING,
+            create_time=int(now.timestamp() * 1_000_000),
+        )
+    )
+
+
+def take_failed_batches(tx: Connection) -> list[Digest]:
+    """Batches the hub refused for good, each told once: whoever takes them makes them anew."""
+    chosen = (outbox_table.c.state == State.FAILED) & outbox_table.c.digest.is_not(None)
+    digests = [Digest(bytes(digest)) for digest in tx.execute(select(outbox_table.c.digest).where(chosen)).scalars()]
+    tx.execute(update(outbox_table).where(chosen).values(state=State.REMADE, sealed=None))
+    return digests
+
+
+class Outbox:
+    def __init__(self, db: LocalDatabase, lock: Path, *, clock: Clock = utc_now) -> None:
+        self._db, self._lock, self._clock = db, lock, clock
+
+    def drain(self, hub: HubClient, *, progress: Callable[[int], None] = lambda bytes_: None) -> Drained:
+        """Sends what waits, oldest first; one process at a time does it, others wait for their turn.
+
+        Raises: Unavailable, Conflict: try again later; everything unsent still waits.
+        """
+        sent = failed = 0
+        with FileLock(self._lock):
+            while (item := self._next()) is not None:
+                try:
+                    self._send(hub, item, progress)
+                except (Unavailable, Conflict) as error:
+                    self._mark(item, State.WAITING, f"{error} [{error.reason}]")
+                    raise
+                except AllianceError as error:
+                    self._mark(item, State.FAILED, f"{error} [{error.reason}]")
+                    failed += 1
+                else:
+                    self._mark(item, State.SENT, "")
+                    sent += 1
+        return Drained(sent=sent, failed=failed, waiting=self.count(State.WAITING))
+
+    def items(self, *states: State) -> Iterator[Item]:
+        with self._db.read() as tx:
+            columns = [c for c in outbox_table.c if c.name != "sealed"]
+            size = func.coalesce(func.length(outbox_table.c.sealed), 0).label("sealed_size")
+            query = select(*columns, size).order_by(outbox_table.c.id)
+            if states:
+                query = query.where(outbox_table.c.state.in_(states))
+            rows = tx.execute(query).all()
+        for row in rows:
+            yield Item(
+                id=row.id,
+                message=row.message,
+                request=_TYPES[row.message][0].FromString(row.request),
+                sealed_size=row.sealed_size,
+                state=State(row.state),
+                attempts=row.attempts,
+                problem=row.problem,
+            )
+
+    def count(self, state: State) -> int:
+        with self._db.read() as tx:
+            return tx.execute(
+                select(func.count()).select_from(outbox_table).where(outbox_table.c.state == state)
+            ).scalar_one()
+
+    def sealed(self, item: Item) -> bytes:
+        with self._db.read() as tx:
+            found = tx.execute(select(outbox_table.c.sealed).where(outbox_table.c.id == item.id)).scalar_one()
+        return bytes(found or b"")
+
+    def _next(self) -> Item | None:
+        return next(self.items(State.WAITING), None)
+
+    def _send(self, hub: HubClient, item: Item, progress: Callable[[int], None]) -> None:
+        message, response = item.request, _TYPES[item.message][1]
+        if isinstance(message, pb.PublishBatchRequest):
+            transfer.upload(hub, self.sealed(item), Digest(message.batch.digest), progress=progress)
+        hub.call(message, response)
+
+    def _mark(self, item: Item, state: State, problem: str) -> None:
+        done = state is not State.WAITING
+        values: dict[str, object] = {"state": state, "problem": problem[:500], "attempts": item.attempts + 1}
+        if done:
+            values["done_time"] = int(self._clock().timestamp() * 1_000_000)
+        if state is State.SENT:
+            values["sealed"] = None
+        with self._db.write() as tx:
+            tx.execute(update(outbox_table).where(outbox_table.c.id == item.id).values(**values))

@@ -1,0 +1,183 @@
+"""Brings banks to the hub's head: segments first, then the tail; every byte checked before it counts.
+
+Per entry: dense sequence, the batch's digest, its publisher's signature, the chain step; at the end the
+chain must be the hub's head. A killed sync goes on from its cursor, a broken download from its offset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alliance import entries, segments
+from alliance.errors import AllianceError, Corrupt
+from alliance.names import BankId, Digest, MemberId, bank_id, digest, group_id, member_id
+from alliance.v1 import fingerprint_pb2 as pb
+from member_agent import transfer
+from member_agent.directory import Directory
+from member_agent.hub_client import HubClient
+from member_agent.locks import FileLock
+from member_agent.sharing.bank_store import BankState, BankStore, SealedBatch, StoredTombstone
+
+# Sealed bytes held in memory before they are stored.
+_FLUSH_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """How a bank stands after a sync: `new_entries` came in by it."""
+
+    bank: BankId
+    scheme: str
+    cursor: int
+    new_entries: int
+    batches: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    bank: BankId
+    cursor: int
+    head: int
+
+
+class Synchroniser:
+    def __init__(self, store: BankStore, *, directory: Directory, parts: Path, lock: Path) -> None:
+        self._store = store
+        self._directory = directory
+        self._parts = parts
+        self._lock = lock
+
+    def banks(self, hub: HubClient) -> list[pb.Bank]:
+        """The banks of this member's groups."""
+        return list(hub.pages(pb.ListBanksRequest(), pb.ListBanksResponse, lambda page: page.banks))
+
+    def run(
+        self, hub: HubClient, *, only: BankId | None = None, progress: Callable[[Progress], None] = lambda p: None
+    ) -> list[Synced]:
+        """Syncs every bank, or one. Raises: Corrupt, NotPermitted, Unavailable; what came in before stays."""
+        with FileLock(self._lock):
+            return [self._bank(hub, bank, progress) for bank in self.banks(hub) if only in (None, bank.name)]
+
+    def _bank(self, hub: HubClient, bank: pb.Bank, progress: Callable[[Progress], None]) -> Synced:
+        name = bank_id(bank.name)
+        start = state = self._store.open_bank(name, group_id(bank.group), bank.scheme)
+        head = max(bank.head_seq, state.cursor)
+        if bank.head_seq < state.cursor:
+            raise self._corrupt(f"{name} shrank from {state.cursor} to {bank.head_seq} entries")
+        request = pb.ListSegmentsRequest(bank=name, after_seq=state.cursor)
+        for segment in hub.pages(request, pb.ListSegmentsResponse, lambda page: page.segments):
+            if segment.first_seq != state.cursor + 1:
+                state = self._tail(hub, state, upto=segment.first_seq - 1)
+            data = transfer.download(hub, digest(segment.digest), self._parts)
+            state = self._take(hub, state, segments.unpack(data))
+            progress(Progress(bank=name, cursor=state.cursor, head=head))
+        state = self._tail(hub, state, upto=None)
+        progress(Progress(bank=name, cursor=state.cursor, head=max(head, state.cursor)))
+        size = self._store.size(name)
+        return Synced(
+            bank=name,
+            scheme=bank.scheme,
+            cursor=state.cursor,
+            new_entries=state.cursor - start.cursor,
+            batches=size.batches,
+            rows=size.rows,
+        )
+
+    def _tail(self, hub: HubClient, state: BankState, *, upto: int | None) -> BankState:
+        """Entry by entry, each batch its own blob; without `upto`, to the head, which must match."""
+        head = b""
+        while True:
+            request = pb.ListEntriesRequest(bank=state.id, after_seq=state.cursor, page_size=100)
+            page = hub.call(request, pb.ListEntriesResponse)
+            wanted = [entry for entry in page.entries if upto is None or entry.seq <= upto]
+            state = self._take(hub, state, ((entry, self._sealed(hub, entry)) for entry in wanted))
+            head = page.head_digest
+            if state.cursor >= (page.head_seq if upto is None else upto):
+                break
+            if not wanted:
+                raise self._corrupt(f"{state.id} has no entry {state.cursor + 1}")
+        if upto is None and state.chain_digest != head:
+            raise self._corrupt(f"{state.id} as held is not what the hub's head says")
+        return state
+
+    def _sealed(self, hub: HubClient, entry: pb.BankEntry) -> bytes:
+        if not entry.HasField("batch"):
+            return b""
+        return transfer.download(hub, digest(entry.batch.digest), self._parts)
+
+    def _take(self, hub: HubClient, state: BankState, found: Iterable[tuple[pb.BankEntry, bytes]]) -> BankState:
+        """Checks entries and stores them in groups that fit memory."""
+        batches: list[SealedBatch] = []
+        tombstones: list[StoredTombstone] = []
+        pending = 0
+        for entry, sealed in found:
+            if entry.seq <= state.cursor:
+                continue
+            state = self._next(hub, state, entry)
+            if entry.HasField("batch"):
+                batches.append(_checked_batch(state.id, entry, sealed))
+            else:
+                tombstones.append(
+                    StoredTombstone(
+                        seq=entry.seq,
+                        batch_digest=digest(entry.tombstone.batch_digest),
+                        rows=tuple(entry.tombstone.rows),
+                    )
+                )
+            pending += len(sealed)
+            if pending >= _FLUSH_BYTES:
+                self._store.append(state, batches, tombstones)
+                batches, tombstones, pending = [], [], 0
+        if batches or tombstones:
+            self._store.append(state, batches, tombstones)
+        return state
+
+    def _next(self, hub: HubClient, state: BankState, entry: pb.BankEntry) -> BankState:
+        """The state after one entry: sequence, bank, signature, chain. Raises: Corrupt."""
+        if entry.seq != state.cursor + 1:
+            raise self._corrupt(f"{state.id} has a gap before entry {entry.seq}")
+        body = entry.batch if entry.HasField("batch") else entry.tombstone
+        if body.bank != state.id:
+            raise self._corrupt(f"entry {entry.seq} is of {body.bank}, not of {state.id}")
+        chained = entries.chain(state.chain_digest, entry)
+        if chained != entry.chain_digest:
+            raise self._corrupt(f"the chain of {state.id} breaks at entry {entry.seq}")
+        self._check_signature(hub, state, entry, member_id(body.publisher))
+        return replace(state, cursor=entry.seq, chain_digest=chained)
+
+    def _check_signature(self, hub: HubClient, state: BankState, entry: pb.BankEntry, publisher: MemberId) -> None:
+        """Batches are signed by their publisher; a tombstone of a member that left is the hub's, unsigned."""
+        if entry.HasField("batch"):
+            signed, signature = entries.batch_bytes(entry.batch), entry.batch.signature
+        elif entry.tombstone.signature:
+            signed, signature = entries.tombstone_bytes(entry.tombstone), entry.tombstone.signature
+        else:
+            return
+        self._directory.get(hub, publisher).verify(signature, signed)
+
+    def _corrupt(self, what: str) -> AllianceError:
+        return Corrupt(what, reason="BANK_CORRUPT", remedy="sync again; if it stays, tell the alliance")
+
+
+def _checked_batch(bank: BankId, entry: pb.BankEntry, sealed: bytes) -> SealedBatch:
+    """Raises: Corrupt."""
+    batch = entry.batch
+    if hashlib.sha256(sealed).digest() != batch.digest:
+        raise Corrupt(
+            f"the bytes of entry {entry.seq} of {bank} have another digest",
+            reason="DIGEST_MISMATCH",
+            remedy="sync again; if it stays, tell the operator",
+        )
+    return SealedBatch(
+        bank=bank,
+        seq=entry.seq,
+        digest=Digest(batch.digest),
+        publisher=member_id(batch.publisher),
+        epoch=batch.epoch,
+        row_count=batch.row_count,
+        sealed=sealed,
+    )
