@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -169,8 +168,9 @@ def _home(ctx: typer.Context) -> Path:
 @contextmanager
 def _service(ctx: typer.Context) -> Iterator[CatalogService]:
     from member_agent.catalog.service import CatalogService
+    from member_agent.clock import utc_now
 
-    with CatalogService(_home(ctx), lambda: datetime.now(UTC)) as service:
+    with CatalogService(_home(ctx), utc_now) as service:
         yield service
 
 

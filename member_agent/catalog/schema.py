@@ -1,22 +1,17 @@
-"""The tables of `catalog.db` and how it is opened.
-
-SQLite with a write-ahead log and `synchronous=FULL`: what was committed survives a power cut. The file belongs to its
-owner alone (mode 0600). `PRAGMA user_version` is the schema's version; a newer one than this program knows is refused.
-"""
+"""The tables of `catalog.db` and how it is opened: synced commits, and for its owner's eyes alone (mode 0600)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from alliance.errors import Corrupt, FailedPrecondition
+from alliance.errors import Corrupt
+from member_agent.database import LocalDatabase
 
 SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_MS = 10_000
 
 metadata = sa.MetaData()
 
@@ -132,7 +127,7 @@ counter = sa.Table(
 """`change` numbers committed changes, `product` the ids given out; neither ever goes back."""
 
 
-def open_engine(path: Path) -> sa.Engine:
+def open_catalog(path: Path) -> LocalDatabase:
     """Opens the catalogue's database, creating it when there is none.
 
     Raises:
@@ -141,49 +136,11 @@ def open_engine(path: Path) -> sa.Engine:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = sa.create_engine(f"sqlite:///{path}")
-    sa.event.listen(engine, "connect", _configure)
     try:
-        with engine.begin() as connection:
-            _migrate(connection, path)
+        return LocalDatabase(path, metadata, version=SCHEMA_VERSION)
     except DatabaseError as error:
-        engine.dispose()
-        if "not a database" in str(error) or "malformed" in str(error):
-            raise Corrupt(
-                f"{path.name} is damaged or no SQLite database",
-                reason="NOT_A_DATABASE",
-                remedy="move it away and import the sources again",
-            ) from error
-        raise
-    except FailedPrecondition:
-        engine.dispose()
-        raise
-    return engine
-
-
-def _migrate(connection: sa.Connection, path: Path) -> None:
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version > SCHEMA_VERSION:
-        raise FailedPrecondition(
-            f"{path.name} was written by a newer release (schema {version}, this one knows {SCHEMA_VERSION})",
-            reason="SCHEMA_NEWER",
-            remedy="upgrade alliance-agent",
-        )
-    if version == 0:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the tables and the version appear together
-        if connection.exec_driver_sql("PRAGMA user_version").scalar_one():
-            return  # another process was first
-        metadata.create_all(connection)
-        connection.execute(sa.insert(counter), [{"name": "change", "value": 0}, {"name": "product", "value": 0}])
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _configure(connection: Any, record: object) -> None:
-    # Any: the driver's own connection, whose type SQLAlchemy does not know either
-    for pragma in (
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+        raise Corrupt(
+            f"{path.name} is damaged or no SQLite database",
+            reason="NOT_A_DATABASE",
+            remedy="move it away and import the sources again",
+        ) from error

@@ -7,10 +7,9 @@ from the clock handed in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +23,6 @@ from member_agent.catalog.importing import (
     rehearse,
     write_errors,
 )
-from member_agent.catalog.lock import writing
 from member_agent.catalog.mapfile import load_map, save_map
 from member_agent.catalog.model import (
     ChangeSeq,
@@ -47,9 +45,11 @@ from member_agent.catalog.model import (
     source_name,
 )
 from member_agent.catalog.planning import ImportPlan
-from member_agent.catalog.schema import open_engine
+from member_agent.catalog.schema import open_catalog
 from member_agent.catalog.store import ImportStore, OpenRun
 from member_agent.catalog.views import CatalogViews, Changes
+from member_agent.clock import Clock
+from member_agent.locks import FileLock
 
 _FETCHERS = 8
 _FETCH_PAGE = 64
@@ -73,16 +73,16 @@ class CatalogService:
         batch_rows: rows an import commits at a time, at most 30,000.
 
     Raises:
-        FailedPrecondition, Corrupt: as `schema.open_engine` does.
+        FailedPrecondition, Corrupt: as `schema.open_catalog` does.
     """
 
-    def __init__(self, home: Path, clock: Callable[[], datetime], *, batch_rows: int = 2000) -> None:
+    def __init__(self, home: Path, clock: Clock, *, batch_rows: int = 2000) -> None:
         self._home = home
         self._clock = clock
         self._batch_rows = batch_rows
-        self._engine = open_engine(home / "catalog.db")
-        self._store = ImportStore(self._engine)
-        self._views = CatalogViews(self._engine)
+        self._db = open_catalog(home / "catalog.db")
+        self._store = ImportStore(self._db)
+        self._views = CatalogViews(self._db)
 
     def __enter__(self) -> CatalogService:
         return self
@@ -91,7 +91,7 @@ class CatalogService:
         self.close()
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._db.close()
 
     def plan_import(
         self,
@@ -137,11 +137,10 @@ class CatalogService:
                 be any of them.
 
         Raises:
-            FailedPrecondition: NOTHING_TO_RESUME, with `Resume.ONLY`.
-            Conflict: CATALOG_BUSY.
+            FailedPrecondition: NOTHING_TO_RESUME, with `Resume.ONLY`; ALREADY_RUNNING while another import runs.
             InvalidInput: when the source breaks off (SQL); what was committed stays.
         """
-        with writing(self._home):
+        with self._turn():
             run, source, after = self._begin(plan, resume)
             save_map(self._home, plan.source, plan.columns)
             import_rows(plan, self._store, run, source, after=after, batch_rows=self._batch_rows, progress=progress)
@@ -163,7 +162,7 @@ class CatalogService:
     ) -> FetchReport:
         """Fetches the pictures behind a source's links that have no file yet; each is kept as soon as it is there."""
         fetched, failed, after = 0, list[RowError](), (0, -1)
-        with writing(self._home), ThreadPoolExecutor(_FETCHERS) as pool:
+        with self._turn(), ThreadPoolExecutor(_FETCHERS) as pool:
             while page := self._store.unfetched(source, after=after, limit=_FETCH_PAGE):
                 answers = pool.map(lambda entry: _attempt(fetcher, entry[2]), page)
                 for (product_id, position, link), answer in zip(page, answers, strict=True):
@@ -220,6 +219,9 @@ class CatalogService:
         if found is None or not plan.opened.resumable or (found.input_digest, found.map_digest) != wanted:
             return None
         return found
+
+    def _turn(self) -> FileLock:
+        return FileLock(self._home / "catalog.lock", wait=0)
 
     def _errors_file(self, source: SourceName) -> Path:
         return self._home / "errors" / f"{source}.csv"

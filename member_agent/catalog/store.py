@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from member_agent.catalog import schema as t
 from member_agent.catalog.merge import Batch, Stored, Write, digests
@@ -28,6 +29,7 @@ from member_agent.catalog.model import (
     SourceName,
 )
 from member_agent.catalog.views import images_of
+from member_agent.database import LocalDatabase
 
 MAX_STORED_ERRORS = 100_000
 """Row errors kept of one run; the rest are counted only."""
@@ -52,14 +54,14 @@ class OpenRun:
 
 
 class ImportStore:
-    """Raises sqlalchemy's errors where the database cannot be written (disk full, locked by a stranger)."""
+    """Every method raises Unavailable where the database cannot be used (disk full, locked by a stranger)."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, db: LocalDatabase) -> None:
+        self._db = db
 
     def source(self, name: SourceName, format_: Format) -> SourceId:
         """Finds a source or makes it."""
-        with self._engine.begin() as db:
+        with self._db.write() as db:
             found = db.execute(sa.select(t.source.c.id).where(t.source.c.name == name)).scalar()
             if found is None:
                 made = sa.insert(t.source).values(name=name, format=format_).returning(t.source.c.id)
@@ -75,7 +77,7 @@ class ImportStore:
             .join(t.source)
             .where(t.source.c.name == source, run.state == "reading")
         )
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             row = db.execute(query).one_or_none()
         if row is None:
             return None
@@ -84,7 +86,7 @@ class ImportStore:
     def begin(self, source: SourceId, *, input_digest: bytes, map_digest: bytes, now: datetime) -> RunId:
         """Starts a run; one of the same source that had not ended is abandoned, its rows stay."""
         run = t.import_run
-        with self._engine.begin() as db:
+        with self._db.write() as db:
             stale = sa.select(run.c.id).where(run.c.source_id == source, run.c.state == "reading")
             db.execute(sa.delete(t.seen).where(t.seen.c.run_id.in_(stale)))
             db.execute(sa.update(run).where(run.c.id.in_(stale)).values(state="abandoned"))
@@ -111,10 +113,10 @@ class ImportStore:
             .outerjoin(t.seen, t.seen.c.product_id == columns.id)
             .where(t.source.c.name == source, columns.source_key.in_(keys))
         )
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             rows = db.execute(query).all()
             images = images_of(db, [ProductId(row.id) for row in rows])
-            last = db.execute(sa.select(t.counter.c.value).where(t.counter.c.name == "product")).scalar_one()
+            last = db.execute(sa.select(t.counter.c.value).where(t.counter.c.name == "product")).scalar() or 0
         found = {
             row.source_key: Stored(
                 id=ProductId(row.id),
@@ -131,7 +133,7 @@ class ImportStore:
 
     def commit(self, run: RunId, source: SourceId, batch: Batch) -> None:
         """Applies a batch and moves the run's cursor past it."""
-        with self._engine.begin() as db:
+        with self._db.write() as db:
             seq = _advance(db, "change", 1)
             if batch.new:
                 _advance(db, "product", len(batch.new))
@@ -158,7 +160,7 @@ class ImportStore:
         met = sa.select(t.seen.c.product_id).where(t.seen.c.run_id == run)
         active = (product.c.source_id == source) & (product.c.state == ProductState.ACTIVE)
         vanished = active & product.c.id.not_in(met)
-        with self._engine.begin() as db:
+        with self._db.write() as db:
             db.execute(
                 sa.update(product)
                 .where(active, product.c.missing_run_id.is_not(None), product.c.id.in_(met))
@@ -190,7 +192,7 @@ class ImportStore:
             .order_by(columns.product_id, columns.position)
             .limit(limit)
         )
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             return [(ProductId(row.product_id), row.position, row.link) for row in db.execute(query)]
 
     def record_fetched(self, product: Product, position: int, image: Image) -> None:
@@ -201,7 +203,7 @@ class ImportStore:
         images = tuple(image if place == position else one for place, one in enumerate(product.images))
         row_digest, content_digest = digests(product.source_key, product, images)
         columns = t.image.c
-        with self._engine.begin() as db:
+        with self._db.write() as db:
             db.execute(
                 sa.update(t.image)
                 .where(columns.product_id == product.id, columns.position == position)
@@ -216,8 +218,9 @@ class ImportStore:
 
 def _advance(db: sa.Connection, name: str, by: int) -> ChangeSeq:
     value = t.counter.c.value
-    query = sa.update(t.counter).where(t.counter.c.name == name).values(value=value + by).returning(value)
-    return ChangeSeq(db.execute(query).scalar_one())
+    insert = sqlite.insert(t.counter).values(name=name, value=by)
+    added = insert.on_conflict_do_update(index_elements=[t.counter.c.name], set_={"value": value + by})
+    return ChangeSeq(db.execute(added.returning(value)).scalar_one())
 
 
 def _values(write: Write) -> dict[str, object]:

@@ -30,6 +30,7 @@ from member_agent.catalog.model import (
     SourceName,
     SourceSummary,
 )
+from member_agent.database import LocalDatabase
 
 _PAGE = 1000
 
@@ -48,8 +49,8 @@ class Changes:
 
 
 class CatalogViews:
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, db: LocalDatabase) -> None:
+        self._db = db
 
     def products(
         self, source: SourceName | None = None, *, state: ProductState = ProductState.ACTIVE
@@ -70,9 +71,9 @@ class CatalogViews:
 
     def changes(self, since: ChangeSeq) -> Changes:
         """What changed after `since` (0: everything)."""
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             query = sa.select(t.counter.c.value).where(t.counter.c.name == "change")
-            upto = ChangeSeq(db.execute(query).scalar_one())
+            upto = ChangeSeq(db.execute(query).scalar() or 0)
         return Changes(upto=upto, changed=self._changed(since, upto), withdrawn=self._withdrawn(since, upto))
 
     def sources(self) -> list[SourceSummary]:
@@ -94,7 +95,7 @@ class CatalogViews:
             sa.exists().where(run.source_id == t.source.c.id, run.state == "reading").label("interrupted"),
         ]
         query = sa.select(t.source.c.name, t.source.c.format, *tallies).order_by(t.source.c.name)
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             return [
                 SourceSummary(
                     name=SourceName(row.name),
@@ -110,7 +111,7 @@ class CatalogViews:
 
     def counts(self, run: RunId) -> ImportCounts:
         """The counts a run has committed."""
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             row = db.execute(sa.select(t.import_run).where(t.import_run.c.id == run)).one()
         return ImportCounts(**{field.name: getattr(row, field.name) for field in fields(ImportCounts)})
 
@@ -120,7 +121,7 @@ class CatalogViews:
         query = sa.select(t.row_error).where(columns.run_id == run).order_by(columns.id).limit(_PAGE)
         last = 0
         while True:
-            with self._engine.connect() as db:
+            with self._db.read() as db:
                 page = db.execute(query.where(columns.id > last)).all()
             if not page:
                 return
@@ -145,7 +146,7 @@ class CatalogViews:
             .order_by(columns.id)
             .limit(limit)
         )
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             return tuple(db.execute(query).scalars())
 
     def active_ids(self, source: SourceName) -> Iterator[tuple[ProductId, str]]:
@@ -157,7 +158,7 @@ class CatalogViews:
             .where(t.source.c.name == source, columns.state == ProductState.ACTIVE)
             .order_by(columns.id)
         )
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             for row in db.execute(query):
                 yield ProductId(row.id), row.source_key
 
@@ -172,7 +173,7 @@ class CatalogViews:
         last: tuple[int, int] = (since, 1 << 62)
         while True:
             after = sa.tuple_(columns.change_seq, columns.id) > sa.tuple_(*last)
-            with self._engine.connect() as db:
+            with self._db.read() as db:
                 rows = db.execute(query.where(after)).all()
                 images = images_of(db, [ProductId(row.id) for row in rows])
             if not rows:
@@ -191,7 +192,7 @@ class CatalogViews:
         )
         last = 0
         while True:
-            with self._engine.connect() as db:
+            with self._db.read() as db:
                 page = db.execute(query.where(columns.id > last)).scalars().all()
             if not page:
                 return
@@ -199,7 +200,7 @@ class CatalogViews:
             last = page[-1]
 
     def _page(self, query: sa.Select[Any]) -> list[Product]:
-        with self._engine.connect() as db:
+        with self._db.read() as db:
             rows = db.execute(query).all()
             images = images_of(db, [ProductId(row.id) for row in rows])
         return [_product(row, images) for row in rows]

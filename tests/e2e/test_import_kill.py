@@ -17,7 +17,7 @@ from member_agent.catalog.model import ImportCounts, Origin, source_name
 from member_agent.catalog.service import CatalogService
 
 ROWS = 50_000
-KILLS = 6
+KILLS = 4
 SHOP = source_name("shop")
 CHILD = """
 import sys
