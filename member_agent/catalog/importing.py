@@ -35,7 +35,7 @@ def import_rows(
 ) -> None:
     """Stores the rows of a plan that come after row `after`, batch by batch."""
     for rows in _batches(plan, after, batch_rows):
-        batch = _decide(plan, store, rows, {})
+        batch = _decide(plan, store, rows, run=run, met={})
         store.commit(run, source, batch)
         progress(Progress(rows=batch.cursor, done=plan.opened.reader.done, total=plan.opened.reader.total))
 
@@ -51,7 +51,7 @@ def rehearse(
     met: dict[str, Stored] = {}
     counts, errors = ImportCounts(), list[RowError]()
     for rows in _batches(plan, 0, batch_rows):
-        batch = _decide(plan, store, rows, met)
+        batch = _decide(plan, store, rows, run=None, met=met)
         met.update(batch.after)
         counts += batch.counts
         errors += batch.errors[: MAX_STORED_ERRORS - len(errors)]
@@ -89,9 +89,11 @@ def _batches(plan: ImportPlan, after: int, size: int) -> Iterator[list[ParsedRow
         yield batch
 
 
-def _decide(plan: ImportPlan, store: ImportStore, rows: list[ParsedRow], met: dict[str, Stored]) -> Batch:
+def _decide(
+    plan: ImportPlan, store: ImportStore, rows: list[ParsedRow], *, run: RunId | None, met: dict[str, Stored]
+) -> Batch:
     keys = {row.key for row in rows if row.key}
-    stored, next_id = store.stored(plan.source, sorted(keys))
+    stored, next_id = store.stored(plan.source, sorted(keys), run)
     stored |= {key: met[key] for key in keys & met.keys()}
     found = []
     for row in rows:

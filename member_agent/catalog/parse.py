@@ -110,15 +110,19 @@ class RowParser:
         if not cells.get(Field.TITLE) and not images:
             column = self._columns.get(Field.TITLE) or self._columns[Field.IMAGE]
             return _rejected(number, Field.TITLE, "TITLE_MISSING", f"no value in column {column!r}")
-        for field in (Field.ID, *_TEXTS):
+        for field in (Field.ID, Field.TITLE):
             if len(cells.get(field, "")) > MAX_TEXT:
-                message = f"{len(cells[field]):,} characters, {MAX_TEXT:,} are allowed"
-                return _rejected(number, field, "TEXT_TOO_LONG", message)
+                return _rejected(number, field, "TEXT_TOO_LONG", _too_long(cells[field]))
         return None
 
     def _facts(self, number: int, cells: Mapping[Field, str]) -> tuple[Facts, list[RowError]]:
         warnings: list[RowError] = []
         gtin, price, currency = "", None, cells.get(Field.CURRENCY, "").upper()
+        texts = {field: cells.get(field, "") for field in _TEXTS}
+        for field, text in texts.items():
+            if len(text) > MAX_TEXT:
+                warnings.append(_warning(number, field, "TEXT_TOO_LONG", _too_long(text)))
+                texts[field] = ""
         if written := cells.get(Field.GTIN):
             try:
                 gtin = gtin14(written)
@@ -131,7 +135,7 @@ class RowParser:
             except InvalidInput as error:
                 warnings.append(_warning(number, Field.PRICE, error.reason, error.message))
         facts = Facts(
-            **{field.value: cells.get(field, "") for field in _TEXTS},
+            **{field.value: text for field, text in texts.items()},
             gtin=gtin,
             mpn=canonical_mpn(cells.get(Field.MPN, "")),
             price=price,
@@ -147,6 +151,10 @@ def clean(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
     spaced = "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in composed)
     return " ".join(spaced.split())
+
+
+def _too_long(text: str) -> str:
+    return f"{len(text):,} characters, {MAX_TEXT:,} are allowed"
 
 
 def _split(separator: re.Pattern[str], text: str) -> tuple[str, ...]:

@@ -25,10 +25,9 @@ def plan(plan: ImportPlan) -> None:
         table.add_column(heading)
     for field, column in plan.columns.columns.items():
         table.add_row(field.value, column, plan.samples.get(field, "")[:_SAMPLE_WIDTH])
-    console = Console(stderr=True)
-    console.print(table, markup=False)
+    _print(table, stderr=True)
     if plan.unmapped:
-        console.print(f"left out: {', '.join(plan.unmapped)}", markup=False)
+        print(f"left out: {', '.join(plan.unmapped)}", file=sys.stderr)
 
 
 def report(report: ImportReport, *, prune: bool) -> None:
@@ -130,9 +129,11 @@ def map_values(columns: ColumnMap) -> dict[str, Any]:
     return values | {"columns": {field.value: column for field, column in columns.columns.items()}}
 
 
-def _print(table: Table) -> None:
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(width=width).print(table, markup=False)
+def _print(table: Table, *, stderr: bool = False) -> None:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    # cells are the member's text, not markup
+    Console(file=stream, width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def _line(value: object) -> str:

@@ -7,6 +7,7 @@ from the clock handed in.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -231,7 +232,10 @@ class CatalogService:
         path = self._home / "images" / digest.hex()[:2] / f"{digest.hex()}{fetched.suffix}"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".new")
-        draft.write_bytes(fetched.content)
+        with draft.open("wb") as file:
+            file.write(fetched.content)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
         stat = path.stat()
         kept = Image(path=path, link=link, sha256=digest, size=stat.st_size, modified_ns=stat.st_mtime_ns)

@@ -103,14 +103,17 @@ class ImportStore:
             )
             return RunId(db.execute(insert).scalar_one())
 
-    def stored(self, source: SourceName, keys: Sequence[str]) -> tuple[dict[str, Stored], ProductId]:
-        """What the catalogue has under these keys (at most 30,000), and the first free product id."""
+    def stored(self, source: SourceName, keys: Sequence[str], run: RunId | None) -> tuple[dict[str, Stored], ProductId]:
+        """What the catalogue has under these keys (at most 30,000), and the first free product id.
+
+        What was seen already is told for `run`.
+        """
         columns = t.product.c
         query = (
             sa.select(columns.id, columns.source_key, columns.row_digest, columns.content_digest, columns.state)
             .add_columns(t.seen.c.row, t.seen.c.whole)
             .join(t.source, t.source.c.id == columns.source_id)
-            .outerjoin(t.seen, t.seen.c.product_id == columns.id)
+            .outerjoin(t.seen, (t.seen.c.product_id == columns.id) & (t.seen.c.run_id == run))
             .where(t.source.c.name == source, columns.source_key.in_(keys))
         )
         with self._db.read() as db:

@@ -249,6 +249,7 @@ def test_another_file_or_map_starts_anew_and_resume_can_be_insisted_on(service: 
     assert service.sources()[0].interrupted
     plan = service.plan_import(Origin(path=path), source=SHOP)
     assert plan.resumes_after == 3
+    assert service.rehearse(plan).counts == ImportCounts(rows=2, unchanged=2)
     assert service.plan_import(Origin(path=path), source=SHOP, said={Field.BRAND: ""}).resumes_after == 0
     changed = _csv(tmp_path / "b.csv", "1,Shoe,,", "2,Boots,,")
     with pytest.raises(FailedPrecondition, match="leave out --resume"):

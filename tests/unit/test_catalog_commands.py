@@ -87,6 +87,14 @@ def test_reads_are_text_otherwise(run: Run, feed: Path) -> None:
     assert run("maps").stdout == "shop: id=sku, title=name, brand=brand, price=price\n"
 
 
+def test_titles_are_text_and_not_markup(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,title\n1,[/x] [red]:smile:\n")
+    run("import", path, "--yes")
+    assert "[/x] [red]:smile:" in run("list").stdout
+    assert "[/x] [red]:smile:" in run("show", "1").stdout
+
+
 def test_vanished_products_are_withdrawn_with_prune(run: Run, feed: Path, tmp_path: Path) -> None:
     errors = tmp_path / "bad.csv"
     run("import", feed, "--yes", "--source", "shop", "--errors", errors)

@@ -44,9 +44,10 @@ def test_a_row_is_understood() -> None:
 
 
 def test_values_that_cannot_be_understood_are_left_out_with_a_warning() -> None:
-    row = _parse(id="1", title="x", gtin="8.13817E+11", price="call us")
+    row = _parse(id="1", title="x", gtin="8.13817E+11", price="call us", url="https://h/" + "x" * 2000)
     assert row.facts == Facts(title="x")
     assert [(one.field, one.reason, one.severity) for one in row.errors] == [
+        ("url", "TEXT_TOO_LONG", "warning"),
         ("gtin", "GTIN_DAMAGED", "warning"),
         ("price", "PRICE_UNREADABLE", "warning"),
     ]

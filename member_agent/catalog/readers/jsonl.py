@@ -32,7 +32,7 @@ class JsonlReader:
         self._done = 0
         self.total = path.stat().st_size
         names = {name: None for record in islice(self.records(), _SAMPLE_ROWS) for name in record.cells}
-        self.columns = tuple(names)
+        self.columns = tuple(name for name in names if name.encode("utf-8", "replace").decode() == name)
         if not self.columns:
             raise InvalidInput(
                 f"{path.name} has no JSON object in its first lines",
