@@ -89,7 +89,6 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.AuditService/VerifyLog": Rule(who=CONSOLE),
     "grpc.health.v1.Health/Check": Rule(who=_EVERYONE, while_suspended=True),
     "grpc.health.v1.Health/Watch": Rule(who=_EVERYONE, while_suspended=True),
-    "grpc.health.v1.Health/List": Rule(who=_EVERYONE, while_suspended=True),
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(who=CONSOLE),
 }
 

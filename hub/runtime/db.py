@@ -35,6 +35,10 @@ Int64 = BigInteger()
 AutoId = BigInteger().with_variant(Integer(), "sqlite")
 
 
+class RaceLost(Conflict):
+    """A constraint decided between two transactions, and the other one was first."""
+
+
 class Database:
     """Opens transactions; never hands out the engine."""
 
@@ -76,13 +80,18 @@ class Database:
         self._engine.dispose()
 
 
+def is_write(tx: Connection) -> bool:
+    """Whether `Database.write` opened this transaction."""
+    return bool(tx.get_execution_options().get("alliance_write", False))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
         # Services check first; a constraint decides only between transactions that race.
-        raise Conflict("another change came first", reason="RACE_LOST", remedy="look again, then retry") from error
+        raise RaceLost("another change came first", reason="RACE_LOST", remedy="look again, then retry") from error
     except OperationalError as error:
         raise Unavailable("the database does not answer", reason="DATABASE_UNAVAILABLE") from error
 
@@ -99,8 +108,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("alliance_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write(connection) else "BEGIN")
 
     return engine
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +35,7 @@ from hub.runtime.access import Listener
 from hub.runtime.caller import ANONYMOUS, Caller
 from hub.runtime.changes import Changes
 from hub.runtime.clock import Clock, micros
-from hub.runtime.db import Database
+from hub.runtime.db import Database, RaceLost
 from hub.runtime.metrics import Metrics
 
 log = structlog.get_logger()
@@ -123,17 +124,24 @@ class Edge:
     ) -> bytes:
         runtime = self._runtime
 
-        def work() -> bytes:
+        def attempt() -> bytes:
             peer = _peer(context, runtime.alliance)
             with (runtime.db.write if mutates else runtime.db.read)() as tx:
                 caller = _admit(runtime, name, self._listener, peer, tx)
+                _check_version(context)
                 request = parse(raw)
                 if not mutates:
                     return bytes(call(tx, caller, request).SerializeToString())
                 return _once(tx, runtime, caller, name, request, call)
 
+        def work() -> bytes:
+            try:
+                return attempt()
+            except RaceLost:
+                # The winner has committed, so this time the checks see it; if it was the same request, its replay.
+                return attempt()
+
         async with _Observed(runtime.metrics, name, context):
-            _check_version(context)
             response = await asyncio.get_running_loop().run_in_executor(runtime.pool, work)
             if mutates:
                 runtime.changes.bump()
@@ -160,10 +168,10 @@ class Edge:
                 yield response.SerializeToString()
 
     async def _session(self, name: str, context: Context) -> Session:
-        _check_version(context)
         peer = _peer(context, self._runtime.alliance)
         session = Session(self._runtime, name, self._listener, peer, ANONYMOUS)
         await session.recheck()
+        _check_version(context)
         return session
 
 
@@ -179,29 +187,37 @@ class Guard(_Interceptor):
         name = details.method.lstrip("/")
         if handler is None or name.startswith("alliance."):
             return handler
+        parse = functools.partial(_parsed_by, handler.request_deserializer)
 
-        async def admit(context: Context) -> None:
+        async def unary(raw: bytes, context: Context) -> Any:
             async with _Observed(self._runtime.metrics, name, context):
-                peer = _peer(context, self._runtime.alliance)
-                session = Session(self._runtime, name, self._listener, peer, ANONYMOUS)
-                await session.recheck()
+                await self._admit(name, context)
+                return await handler.unary_unary(parse(raw), context)
 
-        async def unary(request: Any, context: Context) -> Any:
-            await admit(context)
-            return await handler.unary_unary(request, context)
-
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            await admit(context)
-            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            async for response in inner(request, context):
-                yield response
+        async def stream(raw: Any, context: Context) -> None:
+            async with _Observed(self._runtime.metrics, name, context):
+                await self._admit(name, context)
+                if handler.request_streaming:
+                    answer = handler.stream_stream((parse(one) async for one in raw), context)
+                else:
+                    answer = handler.unary_stream(parse(raw), context)
+                # A library's handler either writes to the context or yields.
+                if inspect.isawaitable(answer):
+                    await answer
+                    return
+                async for response in answer:
+                    await context.write(response)
 
         make = {
             (False, False): (grpc.unary_unary_rpc_method_handler, unary),
             (False, True): (grpc.unary_stream_rpc_method_handler, stream),
             (True, True): (grpc.stream_stream_rpc_method_handler, stream),
         }[(handler.request_streaming, handler.response_streaming)]
-        return make[0](make[1], handler.request_deserializer, handler.response_serializer)
+        return make[0](make[1], None, handler.response_serializer)
+
+    async def _admit(self, name: str, context: Context) -> None:
+        peer = _peer(context, self._runtime.alliance)
+        await Session(self._runtime, name, self._listener, peer, ANONYMOUS).recheck()
 
 
 class _Observed:
@@ -261,8 +277,15 @@ def _once(tx: Connection, runtime: Runtime, caller: Caller, name: str, request: 
 
 
 def _parse(cls: type[Message], raw: bytes) -> Message:
+    message = _parsed_by(cls.FromString, raw)
+    # The contract is closed: what it does not name is neither stored nor relayed to other members.
+    message.DiscardUnknownFields()  # type: ignore[attr-defined]  # because the stubs forgot it
+    return message
+
+
+def _parsed_by(parse: Callable[[bytes], Message], raw: bytes) -> Message:
     try:
-        return cls.FromString(raw)
+        return parse(raw)
     except DecodeError as error:
         raise InvalidInput(
             "the request is not a valid message", reason="MESSAGE_MALFORMED", remedy="use the published contract"
