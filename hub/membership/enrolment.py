@@ -6,7 +6,7 @@ import datetime as dt
 import secrets
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection
@@ -57,9 +57,10 @@ class EnrolmentService:
     ) -> Invitation:
         """Invites a new member, or one that has not enrolled yet. Raises: AlreadyExists, InvalidInput."""
         now = self._clock()
-        validity = dt.timedelta(seconds=lifetime) if lifetime else self._invitation
-        if not dt.timedelta() < validity <= MAX_INVITATION:
+        seconds = lifetime or int(self._invitation.total_seconds())
+        if not 0 < seconds <= MAX_INVITATION.total_seconds():
             raise InvalidInput("an invitation lasts 1 second to 30 days", field="lifetime_seconds")
+        expire_time = micros(now + dt.timedelta(seconds=seconds))
         member = store.find_member(tx, member_id)
         if member is None:
             created = Member(id=member_id, role=role, standing=Standing.INVITED, create_time=micros(now))
@@ -73,7 +74,7 @@ class EnrolmentService:
             )
         elif member.role is not role:
             raise InvalidInput(f"{member_id} was invited as {member.role}", field="role", remedy="use that role")
-        invitation = Invitation(member=member_id, secret_digest=secret_digest, expire_time=micros(now + validity))
+        invitation = Invitation(member=member_id, secret_digest=secret_digest, expire_time=expire_time)
         store.add_invitation(tx, invitation)
         self._audit.record(tx, event=f"member_invited:{role}", actor=caller.name, subject=member_id)
         return invitation
@@ -82,7 +83,7 @@ class EnrolmentService:
         """Uses an invitation, once. Raises: NotPermitted, InvalidInput, AlreadyExists."""
         now = micros(self._clock())
         invitation = self._usable(tx, canonical.sha256(secret), now)
-        member = store.find_member(tx, invitation.member)
+        member = store.lock_member(tx, invitation.member)
         if member is None:
             raise NotPermitted("the invitation is for no member", reason="INVITATION_UNKNOWN")
         _check_identity(self._alliance, invitation.member, request, identity, signature)
@@ -143,13 +144,17 @@ def _check_identity(alliance: str, member: MemberId, request: bytes, identity: I
         key = serialization.load_der_public_key(identity.signing_key)
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ValueError("not P-256")
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        if key.public_bytes(serialization.Encoding.DER, form) != identity.signing_key:
+            # A second spelling of a key would count as a second identity.
+            raise ValueError("not in the one DER form")
         if len(identity.sealing_key) != 32:
             raise ValueError("not X25519")
         signed = canonical.enrolment_bytes(
             alliance, member, canonical.sha256(request), identity.signing_key, identity.sealing_key
         )
         key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-    except (ValueError, InvalidSignature) as error:
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise InvalidInput(
             "the member identity is not valid or did not sign this enrolment",
             reason="IDENTITY_INVALID",

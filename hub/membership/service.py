@@ -21,6 +21,7 @@ from hub.membership.model import GONE, Group, Member, Standing
 from hub.pki.service import PkiService
 from hub.runtime.caller import Caller, Who
 from hub.runtime.clock import Clock, micros
+from hub.runtime.db import is_write
 
 MAX_REASON = 200
 Departed = Callable[[Connection, MemberId], None]
@@ -36,7 +37,9 @@ class MembershipService:
         """The caller a live certificate speaks for. Raises: NotAuthenticated."""
         self._pki.require_live(tx, peer.serial)
         if peer.kind is PeerKind.MEMBER:
-            member = store.find_member(tx, MemberId(peer.name))
+            # A mutation holds its caller: either an expulsion waits for it, or it sees the expulsion.
+            find = store.hold_member if is_write(tx) else store.find_member
+            member = find(tx, MemberId(peer.name))
             if member is None or member.standing in GONE or member.standing is Standing.INVITED:
                 raise _not_counted()
             active = member.standing is Standing.ACTIVE
@@ -49,34 +52,31 @@ class MembershipService:
 
     def get(self, tx: Connection, member_id: MemberId) -> Member:
         """Raises: NotFound."""
-        member = store.find_member(tx, member_id)
-        if member is None:
-            raise NotFound(f"no member {member_id}", reason="MEMBER_NOT_FOUND", field="name")
-        return member
+        return _found(store.find_member(tx, member_id), member_id)
 
     def members(self, tx: Connection, *, after: str | None, limit: int) -> list[Member]:
         return store.members(tx, after=after, limit=limit)
 
     def suspend(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
         """Raises: NotFound, FailedPrecondition."""
-        member = self.get(tx, member_id).suspend(_reason(reason))
+        member = self._locked(tx, member_id).suspend(_reason(reason))
         return self._saved(tx, caller, member, "member_suspended")
 
     def reinstate(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
         """Raises: NotFound, FailedPrecondition."""
-        member = self.get(tx, member_id).reinstate(_reason(reason))
+        member = self._locked(tx, member_id).reinstate(_reason(reason))
         return self._saved(tx, caller, member, "member_reinstated")
 
     def expel(self, tx: Connection, caller: Caller, member_id: MemberId, reason: str) -> Member:
         """Revokes its certificates and takes it out of every group. Raises: NotFound, FailedPrecondition."""
-        member = self.get(tx, member_id).expel(_reason(reason))
+        member = self._locked(tx, member_id).expel(_reason(reason))
         store.leave_groups(tx, member.id)
         self._pki.revoke(tx, member.id)
         return self._saved(tx, caller, member, "member_expelled")
 
     def leave(self, tx: Connection, caller: Caller, departed: Departed) -> Member:
         """The caller leaves: `departed` withdraws what it published. Raises: FailedPrecondition."""
-        member = self.get(tx, caller.member).leave()
+        member = self._locked(tx, caller.member).leave()
         departed(tx, member.id)
         store.leave_groups(tx, member.id)
         self._pki.revoke(tx, member.id)
@@ -94,7 +94,7 @@ class MembershipService:
     def add_to_group(self, tx: Connection, caller: Caller, group_id: GroupId, member_id: MemberId) -> Group:
         """Raises: NotFound, AlreadyExists, FailedPrecondition."""
         self.group(tx, group_id)
-        member = self.get(tx, member_id)
+        member = self._locked(tx, member_id)
         if member.standing in GONE:
             raise NotFound(f"{member_id} is {member.standing}", reason="MEMBER_GONE", field="member")
         if store.is_group_member(tx, group_id, member_id):
@@ -143,16 +143,26 @@ class MembershipService:
                 remedy="sign with the identity made at joining",
             ) from error
 
+    def _locked(self, tx: Connection, member_id: MemberId) -> Member:
+        """For a change: what it is decided on stays true. Raises: NotFound."""
+        return _found(store.lock_member(tx, member_id), member_id)
+
     def _saved(self, tx: Connection, caller: Caller, member: Member, event: str) -> Member:
         store.save_member(tx, member)
         self._audit.record(tx, event=event, actor=caller.name, subject=member.id)
         return member
 
 
+def _found(member: Member | None, member_id: MemberId) -> Member:
+    if member is None:
+        raise NotFound(f"no member {member_id}", reason="MEMBER_NOT_FOUND", field="name")
+    return member
+
+
 def _reason(text: str) -> str:
-    if not text.strip() or len(text) > MAX_REASON:
+    if not text.strip() or len(text) > MAX_REASON or not text.isprintable():
         raise InvalidInput(
-            f"a reason has 1 to {MAX_REASON} characters", field="reason", remedy="say why, in a sentence"
+            f"a reason has 1 to {MAX_REASON} printable characters", field="reason", remedy="say why, in a sentence"
         )
     return text.strip()
 

@@ -79,6 +79,18 @@ def find_member(tx: Connection, member: MemberId) -> Member | None:
     return None if row is None else _member(row)
 
 
+def hold_member(tx: Connection, member: MemberId) -> Member | None:
+    """The member, whose standing then stays as it is until this transaction ends."""
+    row = tx.execute(select(member_table).where(member_table.c.name == member).with_for_update(read=True)).first()
+    return None if row is None else _member(row)
+
+
+def lock_member(tx: Connection, member: MemberId) -> Member | None:
+    """The member, locked for a change; waits for all that hold it."""
+    row = tx.execute(select(member_table).where(member_table.c.name == member).with_for_update()).first()
+    return None if row is None else _member(row)
+
+
 def members(tx: Connection, *, after: str | None, limit: int) -> list[Member]:
     query = select(member_table).order_by(member_table.c.name).limit(limit)
     if after is not None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance import canonical
-from alliance.errors import Corrupt
+from alliance.errors import Corrupt, InvalidInput
 from alliance.names import Digest, bank_id, member_id
 from alliance.v1 import fingerprint_pb2 as pb
 
+# 9999-12-31T23:59:59Z, where google.protobuf.Timestamp ends.
+_LAST_SECOND = 253_402_300_799
+
 
 def batch_bytes(batch: pb.BatchHeader) -> bytes:
-    """What the publisher signed. Raises: InvalidInput for malformed names."""
+    """What the publisher signed. Raises: InvalidInput for malformed names and times."""
     return canonical.batch_bytes(
         bank_id(batch.bank, field="batch.bank"),
         member_id(batch.publisher, field="batch.publisher"),
@@ -25,7 +28,7 @@ def batch_bytes(batch: pb.BatchHeader) -> bytes:
 
 
 def tombstone_bytes(tombstone: pb.Tombstone) -> bytes:
-    """What the publisher signed. Raises: InvalidInput for malformed names."""
+    """What the publisher signed. Raises: InvalidInput for malformed names and times."""
     return canonical.tombstone_bytes(
         bank_id(tombstone.bank, field="tombstone.bank"),
         member_id(tombstone.publisher, field="tombstone.publisher"),
@@ -48,4 +51,6 @@ def chain(previous: bytes, entry: pb.BankEntry) -> Digest:
 
 
 def _micros(moment: Timestamp) -> int:
+    if not (0 <= moment.seconds <= _LAST_SECOND and 0 <= moment.nanos < 1_000_000_000):
+        raise InvalidInput("no time of the years 1970 to 9999", reason="TIME_INVALID", field="create_time")
     return moment.seconds * 1_000_000 + moment.nanos // 1000
