@@ -96,7 +96,8 @@ class KeyService:
         new: dict[MemberId, Wrap] = {}
         have = store.wrapped(tx, epoch.group, epoch.number)
         for wrap in wraps:
-            if wrap.commitment != epoch.commitment or wrap.sender != caller.member or len(wrap.sealed) > MAX_SEALED:
+            of_epoch = (wrap.group, wrap.epoch, wrap.commitment) == (epoch.group, epoch.number, epoch.commitment)
+            if not of_epoch or wrap.sender != caller.member or len(wrap.sealed) > MAX_SEALED:
                 raise InvalidInput("the wrap is not of this epoch and sender", reason="WRAP_INVALID", field="wraps")
             if wrap.recipient not in active:
                 raise InvalidInput(f"{wrap.recipient} is not in {epoch.group}", field="wraps.recipient")
