@@ -34,12 +34,12 @@ class BlobRpc:
         member, header = session.caller.member, await _header(requests)
         wanted = digest(header.digest, field="header.digest")
         self._service.check_size(header.size)
-        if await session.read(lambda tx: self._service.uploaded(tx, member, wanted)):
-            return pb.UploadBlobResponse(committed_size=header.size, complete=True)
+        found = await session.read(lambda tx: self._service.uploaded(tx, member, wanted))
+        if found is not None:
+            return pb.UploadBlobResponse(committed_size=found.size, complete=True)
         size = await self._append(session, requests, member, wanted, header)
         if size < header.size:
             return pb.UploadBlobResponse(committed_size=size)
-        size = await session.off_loop(lambda: self._service.files.complete(member, wanted))
         await session.write(lambda tx: self._service.register(tx, member, wanted, size))
         session.runtime.metrics.blob_bytes.labels("in").inc(size)
         return pb.UploadBlobResponse(committed_size=size, complete=True)
@@ -72,6 +72,9 @@ class BlobRpc:
                     raise InvalidInput("more bytes than announced", reason="UPLOAD_TOO_LONG", field="chunk")
                 await session.off_loop(lambda chunk=chunk: part.write(chunk))  # type: ignore[misc]  # because mypy cannot infer a bound default
                 size += len(chunk)
+            if size == header.size:
+                # Still locked: nothing may be appended to what is about to be a blob.
+                await session.off_loop(lambda: files.complete(part, member, wanted))
             return size
 
     async def download_blob(

@@ -82,31 +82,33 @@ class BlobFiles:
     @contextmanager
     def open_part(self, uploader: MemberId, digest: Digest) -> Iterator[BinaryIO]:
         """The part, locked against a second upload of the same bytes. Raises: Conflict, Unavailable."""
-        with _disk_errors(), self._part(uploader, digest).open("ab") as file:
+        path = self._part(uploader, digest)
+        with _disk_errors(), path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise Conflict(
-                    "this blob is being uploaded by another call", reason="UPLOAD_IN_PROGRESS", remedy="retry later"
-                ) from error
+                raise _in_progress() from error
+            # The upload that held the lock until now may have made this very file a blob, or dropped it.
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                raise _in_progress()
             yield file
 
-    def complete(self, uploader: MemberId, digest: Digest) -> int:
-        """Checks the part's digest and makes it a blob; returns its size. Raises: Corrupt, and drops the part."""
-        part = self._part(uploader, digest)
-        with _disk_errors(), part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").digest()
+    def complete(self, part: BinaryIO, uploader: MemberId, digest: Digest) -> None:
+        """Checks the open part's digest and makes it a blob. Raises: Corrupt, and drops the part."""
+        path = self._part(uploader, digest)
+        with _disk_errors():
+            part.flush()
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").digest()
             if found != digest:
-                part.unlink()
+                path.unlink()
                 raise Corrupt(
                     "the uploaded bytes do not have the digest announced",
                     reason="DIGEST_MISMATCH",
                     remedy="upload again from the start",
                 )
-            os.fsync(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-            self._publish(part, digest)
-        return size
+            os.fsync(part.fileno())
+            self._publish(path, digest)
 
     def put(self, data: bytes) -> Digest:
         """Stores bytes the hub itself made."""
@@ -121,10 +123,13 @@ class BlobFiles:
         return digest
 
     def read(self, digest: Digest, offset: int) -> bytes:
-        """At most one chunk from `offset`; empty at the end. Raises: Unavailable."""
+        """At most one chunk from `offset`, which is inside the blob. Raises: Unavailable, Corrupt."""
         with _disk_errors(), self.path(digest).open("rb") as file:
             file.seek(offset)
-            return file.read(CHUNK)
+            chunk = file.read(CHUNK)
+        if not chunk:
+            raise Corrupt("the stored blob is shorter than it was", reason="BLOB_CORRUPT", remedy="tell the operator")
+        return chunk
 
     def read_all(self, digest: Digest) -> bytes:
         with _disk_errors():
@@ -145,6 +150,10 @@ class BlobFiles:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _in_progress() -> Conflict:
+    return Conflict("this blob is being uploaded by another call", reason="UPLOAD_IN_PROGRESS", remedy="retry later")
 
 
 @contextmanager
