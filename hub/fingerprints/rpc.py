@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from alliance.errors import InvalidInput
@@ -15,6 +19,8 @@ from hub.runtime.paging import PageRequest, page, page_request
 
 _BUCKETS = frozenset(pb.HitBucket.values()) - {pb.HIT_BUCKET_UNSPECIFIED}
 MAX_REPORTERS = 1000
+# A tombstone of 65,536 rows has 200 KB; clients receive 8 MiB.
+MAX_PAGE_BYTES = 4 << 20
 
 
 class FingerprintRpc:
@@ -45,7 +51,7 @@ class FingerprintRpc:
         bank = self._service.readable(tx, caller.member, bank_id(request.bank))
         asked = page_request(request.page_size, request.page_token)
         found = self._service.entries(tx, bank, after_seq=_after(asked, request.after_seq), limit=asked.size + 1)
-        shown = page(found, asked, lambda entry: str(entry.seq))
+        shown = page(found, _fitting(found, asked), lambda entry: str(entry.seq))
         return pb.ListEntriesResponse(
             entries=shown.items,
             next_page_token=shown.next_token,
@@ -83,6 +89,13 @@ class FingerprintRpc:
             ],
             next_page_token=shown.next_token,
         )
+
+
+def _fitting(found: Sequence[pb.BankEntry], asked: PageRequest) -> PageRequest:
+    """The page without what would make its response too large to receive; one entry always fits."""
+    sizes = itertools.accumulate(entry.ByteSize() for entry in found)
+    fitting = sum(size <= MAX_PAGE_BYTES for size in sizes)
+    return replace(asked, size=min(asked.size, max(fitting, 1)))
 
 
 def _after(asked: PageRequest, after_seq: int) -> int:

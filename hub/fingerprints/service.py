@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -24,6 +25,7 @@ from hub.runtime.clock import Clock, micros, timestamp
 MAX_HITS = 10_000
 # A member's groups in one query; a member in more sees the first by name.
 MAX_GROUPS = 1000
+_DIGEST_KEY = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})\Z")
 
 
 class FingerprintService:
@@ -133,7 +135,8 @@ class FingerprintService:
             )
 
     def entries(self, tx: Connection, bank: Bank, *, after_seq: int, limit: int) -> list[pb.BankEntry]:
-        return store.entries(tx, bank.id, after_seq=after_seq, limit=limit)
+        """Entries of this bank as it is given, even if it has grown since."""
+        return store.entries(tx, bank.id, after_seq=after_seq, last_seq=bank.head_seq, limit=limit)
 
     def segments(self, tx: Connection, bank: Bank, *, after_seq: int, limit: int) -> list[Segment]:
         return store.segments(tx, bank.id, after_seq=after_seq, limit=limit)
@@ -181,8 +184,7 @@ def digest_key(digest: Digest, row: int) -> str:
 
 def parse_digest_key(key: str) -> tuple[bytes, int]:
     """Raises: InvalidInput."""
-    head, _, tail = key.partition(":")
-    try:
-        return bytes.fromhex(head), int(tail)
-    except ValueError as error:
-        raise InvalidInput("not a page token of this hub", field="page_token") from error
+    found = _DIGEST_KEY.match(key)
+    if found is None:
+        raise InvalidInput("not a page token of this hub", reason="PAGE_TOKEN", field="page_token")
+    return bytes.fromhex(found[1]), int(found[2])
