@@ -19,7 +19,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from sqlalchemy import Connection
 
-from alliance.names import GroupId, MemberId
+from alliance.names import MemberId
 from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
 from hub.audit.rpc import AuditRpc
 from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
@@ -126,7 +126,7 @@ def snapshot_of(
         caller = Caller(who=next(iter(MEMBERS)), name=member)
         seen: dict[str, tuple[str, membership_pb2.WatchResponse]] = {}
         for group in services.membership.groups(tx, caller, after=None, limit=1000):
-            state = f"{services.keys.group_state(tx, GroupId(group.id))}:{len(group.members)}"
+            state = f"{services.keys.group_state(tx, group.id)}:{hash(group.members)}"
             hint = membership_pb2.WatchResponse(group=membership_pb2.GroupHint(group=group.id))
             seen[group.id] = (state, hint)
         for bank in services.fingerprints.banks(tx, caller, after=None, limit=1000):
@@ -207,6 +207,7 @@ class Hub:
         await asyncio.gather(*(listener.stop(STOP_GRACE) for listener in self._servers))
         for periodic in self._periodic:
             periodic.stop()
+        self.metrics.close()
         self._pool.shutdown()
         log.info("hub_stopped")
 

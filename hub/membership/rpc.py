@@ -15,6 +15,7 @@ from hub.membership.enrolment import EnrolmentService
 from hub.membership.model import ConsoleRole, Group, Identity, Member, Role
 from hub.membership.service import Departed, MembershipService
 from hub.runtime.caller import Caller
+from hub.runtime.changes import happened
 from hub.runtime.clock import Clock, micros, timestamp
 from hub.runtime.edge import Session
 from hub.runtime.paging import page, page_request
@@ -62,6 +63,7 @@ class MembershipRpc:
         session.runtime.metrics.watchers.inc()
         try:
             while (now := self._clock().timestamp()) < ends:
+                change = changes.next()
                 await session.recheck()
                 current = await session.read(lambda tx: self._snapshot(tx, member))
                 for key, (state, hint) in current.items():
@@ -72,7 +74,7 @@ class MembershipRpc:
                 if now - beat >= HEARTBEAT_SECONDS:
                     yield pb.WatchResponse(heartbeat=pb.Heartbeat())
                     beat = now
-                await changes.wait(POLL_SECONDS)
+                await happened(change, seconds=POLL_SECONDS)
         finally:
             session.runtime.metrics.watchers.dec()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 
 class Changes:
@@ -15,10 +16,12 @@ class Changes:
         event, self._event = self._event, asyncio.Event()
         event.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Returns at the next change, or after `seconds`."""
-        event = self._event
-        try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            return
+    def next(self) -> asyncio.Event:
+        """The change after this moment; take it before looking, and no change falls between looking and waiting."""
+        return self._event
+
+
+async def happened(change: asyncio.Event, *, seconds: float) -> None:
+    """Returns at the change, or after `seconds`."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(change.wait(), seconds)
