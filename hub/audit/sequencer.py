@@ -11,15 +11,19 @@ SECONDS = 0.1
 
 class Sequencer:
     def __init__(self, service: AuditService, db: Database, metrics: Metrics) -> None:
-        self._service, self._db, self._metrics = service, db, metrics
+        self._service, self._db = service, db
+        metrics.audit_size.set_function(self._size)
 
     def drain(self) -> None:
         # Reading first keeps an idle hub from taking the write lock ten times a second.
         while self._waiting():
             with self._db.write() as tx:
-                count = self._service.integrate(tx)
-            self._metrics.audit_size.inc(count)
+                self._service.integrate(tx)
 
     def _waiting(self) -> bool:
         with self._db.read() as tx:
             return self._service.has_pending(tx)
+
+    def _size(self) -> float:
+        with self._db.read() as tx:
+            return self._service.size(tx)

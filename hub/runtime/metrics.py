@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from alliance.errors import FailedPrecondition
 
 
 class Metrics:
@@ -18,8 +22,22 @@ class Metrics:
         self.watchers = Gauge("alliance_watchers", "Open watch streams", registry=self.registry)
         self.audit_size = Gauge("alliance_audit_leaves", "Leaves in the audit log", registry=self.registry)
 
+        self._closers: list[Callable[[], None]] = []
+
     def serve(self, address: str) -> int:
-        """Serves /metrics; returns the port bound (for ":0")."""
+        """Serves /metrics until `close`; returns the port bound (for ":0"). Raises: FailedPrecondition."""
         host, _, port = address.rpartition(":")
-        server, _thread = start_http_server(int(port), host or "127.0.0.1", registry=self.registry)
+        try:
+            server, thread = start_http_server(int(port), host or "127.0.0.1", registry=self.registry)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"cannot serve metrics on {address}: {error.strerror}",
+                reason="ADDRESS_IN_USE",
+                remedy="free the port, or set another address",
+            ) from error
+        self._closers += [server.shutdown, thread.join, server.server_close]
         return int(server.server_port)
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop(0)()
