@@ -12,6 +12,7 @@ from alliance.errors import FailedPrecondition, InvalidInput
 
 FILE = "hub.toml"
 ENV_PREFIX = "ALLIANCE_HUB"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +44,21 @@ class Settings:
                 field="alliance.name",
                 remedy="use a lower-case DNS name, such as alliance.example",
             )
-        for field in ("server_address", "server_enrolment_address"):
-            host, colon, port = getattr(self, field).rpartition(":")
-            if not host or not colon or not port.isdecimal() or int(port) > 65535:
-                raise InvalidInput(
-                    f"{getattr(self, field)!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it"
-                )
+        for field, optional in (
+            ("server_address", False),
+            ("server_enrolment_address", False),
+            ("server_public_address", True),
+            ("server_public_enrolment_address", True),
+            ("metrics_address", True),
+        ):
+            address = getattr(self, field)
+            host, _, port = address.rpartition(":")
+            if not (address == "" and optional) and not (host and port.isdecimal() and int(port) <= 65535):
+                raise InvalidInput(f"{address!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it")
+        if self.log_level not in LOG_LEVELS:
+            raise InvalidInput(
+                f"{self.log_level!r} is not a level", field="log.level", remedy=f"use one of {', '.join(LOG_LEVELS)}"
+            )
         for field, least in (
             ("server_workers", 1),
             ("membership_invitation_hours", 1),
@@ -116,4 +126,4 @@ class Home:
 def home_of(path: Path | None) -> Home:
     """`--home`, else `ALLIANCE_HUB_HOME`, else a folder of this user."""
     named = path or os.environ.get("ALLIANCE_HUB_HOME") or Path.home() / ".local" / "share" / "alliance-hub"
-    return Home(path=Path(named))
+    return Home(path=Path(named).absolute())

@@ -44,6 +44,8 @@ def examine(home: Home) -> Iterator[Check]:
             yield check(home, settings) or Check(check=name)
         except AllianceError as error:
             yield Check(check=name, problem=error.message, remedy=error.remedy)
+        except (OSError, ValueError) as error:
+            yield Check(check=name, problem=str(error), remedy="restore the file from a backup")
 
 
 def _secrets(home: Home, settings: Settings) -> Check | None:
