@@ -1,0 +1,323 @@
+"""A member without an agent: real keys, a real certificate, and full control of every byte it sends.
+
+It follows the protocol by hand, from `alliance` alone, so that tests can follow it to the letter or break it in
+one place. How the real agent seals and stores is the agent's affair: to the hub sealed bytes are opaque.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import grpc
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from alliance import canonical, channel, entries, tls
+from alliance.join_code import JoinCode
+from alliance.names import BankId, GroupId, MemberId
+from alliance.schemes import TERMS
+from alliance.v1 import blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+
+R = TypeVar("R", bound=Message)
+HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+CHUNK = 1 << 20
+
+
+def request_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Both halves of a member identity."""
+
+    signing: ec.EllipticCurvePrivateKey
+    sealing: X25519PrivateKey
+
+    @classmethod
+    def generate(cls) -> Self:
+        return cls(signing=ec.generate_private_key(ec.SECP256R1()), sealing=X25519PrivateKey.generate())
+
+    @property
+    def signing_key(self) -> bytes:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.signing.public_key().public_bytes(serialization.Encoding.DER, form)
+
+    @property
+    def sealing_key(self) -> bytes:
+        return self.sealing.public_key().public_bytes_raw()
+
+    def sign(self, data: bytes) -> bytes:
+        return self.signing.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A batch before it is published: the header, not yet signed over, and the bytes."""
+
+    header: fingerprint_pb2.BatchHeader
+    data: bytes
+
+
+def enrol_request(
+    code: JoinCode, identity: Identity, channel_key: ec.EllipticCurvePrivateKey
+) -> enrolment_pb2.EnrolRequest:
+    """What an honest agent sends to join."""
+    certificate_request = tls.certificate_request(channel_key)
+    signed = canonical.enrolment_bytes(
+        code.alliance,
+        code.member,
+        canonical.sha256(certificate_request),
+        identity.signing_key,
+        identity.sealing_key,
+    )
+    return enrolment_pb2.EnrolRequest(
+        request_id=request_id(),
+        invitation_secret=code.secret,
+        certificate_request=certificate_request,
+        identity=enrolment_pb2.MemberIdentity(signing_key=identity.signing_key, sealing_key=identity.sealing_key),
+        identity_signature=identity.sign(signed),
+    )
+
+
+def enrol_call(code: JoinCode, request: enrolment_pb2.EnrolRequest) -> enrolment_pb2.EnrolResponse:
+    """Sends an enrolment to the listener the code names, trusting the CA it carries. Raises: AllianceError."""
+    opened = channel.open_channel(code.address, roots=code.ca.public_bytes(serialization.Encoding.PEM))
+    try:
+        return channel.call(opened, request, enrolment_pb2.EnrolResponse)
+    finally:
+        opened.close()
+
+
+class RawMember:
+    """An enrolled member and its one agent."""
+
+    def __init__(
+        self, enrolled: enrolment_pb2.EnrolResponse, identity: Identity, key: ec.EllipticCurvePrivateKey, roots: bytes
+    ) -> None:
+        self.name = MemberId(enrolled.member)
+        self.agent, self.address, self.log_key = enrolled.agent, enrolled.hub_address, enrolled.log_key
+        self.identity, self.roots = identity, roots
+        self.key_pem, self.chain_pem = tls.private_pem(key), tls.chain_pem(list(enrolled.certificate_chain))
+        self.secrets: dict[tuple[GroupId, int], bytes] = {}
+        self.channel = self.open_channel()
+
+    @classmethod
+    def enrol(cls, code: JoinCode, *, identity: Identity | None = None) -> Self:
+        """Joins through the real RPC. Raises: AllianceError."""
+        own, key = identity or Identity.generate(), tls.new_channel_key()
+        enrolled = enrol_call(code, enrol_request(code, own, key))
+        return cls(enrolled, own, key, code.ca.public_bytes(serialization.Encoding.PEM))
+
+    def open_channel(self, address: str = "") -> grpc.Channel:
+        """One more connection as this member; close it yourself."""
+        return channel.open_channel(address or self.address, roots=self.roots, key=self.key_pem, chain=self.chain_pem)
+
+    def reconnect(self, address: str) -> None:
+        """Dials a hub that came back elsewhere."""
+        self.close()
+        self.address = address
+        self.channel = self.open_channel()
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def call(self, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
+        """One call; a mutation without a request id gets a new one. Raises: AllianceError."""
+        message: Any = request
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not message.request_id:
+            message.request_id = request_id()
+        return channel.call(self.channel, request, response, timeout=timeout)
+
+    def sign(self, data: bytes) -> bytes:
+        return self.identity.sign(data)
+
+    # Group keys.
+
+    def wrap(
+        self, recipient: MemberId, sealing_key: bytes, group: GroupId, epoch: int, secret: bytes
+    ) -> key_pb2.KeyWrap:
+        """The epoch secret sealed to one member, signed."""
+        commitment = canonical.epoch_commitment(group, epoch, secret)
+        public = X25519PublicKey.from_public_bytes(sealing_key)
+        sealed = HPKE.encrypt(secret, public, info=canonical.wrap_info(group, epoch, recipient))
+        signed = canonical.wrap_bytes(group, epoch, self.name, recipient, commitment, sealed)
+        return key_pb2.KeyWrap(
+            group=group,
+            epoch=epoch,
+            recipient=recipient,
+            sender=self.name,
+            commitment=commitment,
+            sealed=sealed,
+            signature=self.sign(signed),
+        )
+
+    def epoch_request(
+        self, group: GroupId, recipients: Sequence[RawMember], *, epoch: int = 1, secret: bytes | None = None
+    ) -> tuple[key_pb2.CreateEpochRequest, bytes]:
+        """What starts an epoch, and its secret."""
+        made = secret or os.urandom(canonical.EPOCH_SECRET_SIZE)
+        commitment = canonical.epoch_commitment(group, epoch, made)
+        request = key_pb2.CreateEpochRequest(
+            request_id=request_id(),
+            group=group,
+            epoch=epoch,
+            commitment=commitment,
+            signature=self.sign(canonical.epoch_bytes(group, epoch, self.name, commitment)),
+            wraps=[self.wrap(to.name, to.identity.sealing_key, group, epoch, made) for to in recipients],
+        )
+        return request, made
+
+    def create_epoch(self, group: GroupId, recipients: Sequence[RawMember], *, epoch: int = 1) -> bytes:
+        """Starts an epoch for itself and `recipients`; returns its secret. Raises: AllianceError."""
+        request, secret = self.epoch_request(group, [self, *recipients], epoch=epoch)
+        self.call(request, key_pb2.CreateEpochResponse)
+        self.secrets[group, epoch] = secret
+        return secret
+
+    def open_epoch(self, group: GroupId) -> bytes:
+        """Fetches and opens this member's wrap of the current epoch. Raises: AllianceError."""
+        found = self.call(key_pb2.GetGroupKeyRequest(group=group), key_pb2.GetGroupKeyResponse)
+        info = canonical.wrap_info(group, found.wrap.epoch, self.name)
+        secret = HPKE.decrypt(found.wrap.sealed, self.identity.sealing, info=info)
+        assert canonical.epoch_commitment(group, found.wrap.epoch, secret) == found.epoch.commitment
+        self.secrets[group, found.wrap.epoch] = secret
+        return secret
+
+    # Batches.
+
+    def seal(
+        self,
+        bank: BankId,
+        plaintext: bytes,
+        *,
+        rows: int = 1,
+        epoch: int = 1,
+        scheme: str = TERMS.id,
+        secret: bytes | None = None,
+    ) -> Sealed:
+        """Any bytes as a batch, sealed under the bank's only known secret, or under one nobody else has."""
+        nonce, key = os.urandom(12), canonical.sha256(secret or os.urandom(canonical.EPOCH_SECRET_SIZE))
+        aad = canonical.batch_aad(bank, self.name, scheme, epoch, rows)
+        data = nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
+        header = fingerprint_pb2.BatchHeader(
+            bank=bank,
+            publisher=self.name,
+            scheme=scheme,
+            epoch=epoch,
+            row_count=rows,
+            digest=canonical.sha256(data),
+            size=len(data),
+            create_time=now(),
+        )
+        return Sealed(header=header, data=data)
+
+    def signed(self, header: fingerprint_pb2.BatchHeader) -> fingerprint_pb2.BatchHeader:
+        """The header with this member's signature over it as it is now."""
+        done = fingerprint_pb2.BatchHeader()
+        done.CopyFrom(header)
+        done.signature = self.sign(entries.batch_bytes(header))
+        return done
+
+    def upload(self, data: bytes, *, offset: int = 0, chunk: int = CHUNK) -> blob_pb2.UploadBlobResponse:
+        """Sends the bytes from `offset` on as a blob. Raises: AllianceError."""
+        header = blob_pb2.UploadHeader(digest=canonical.sha256(data), size=len(data), offset=offset)
+        return self.upload_parts(header, [data[at : at + chunk] for at in range(offset, len(data), chunk)])
+
+    def upload_parts(self, header: blob_pb2.UploadHeader, chunks: Sequence[bytes]) -> blob_pb2.UploadBlobResponse:
+        """An upload stream as told, honest or not. Raises: AllianceError."""
+        return channel.stream_in(
+            self.channel, upload_messages(header, chunks), blob_pb2.UploadBlobRequest, blob_pb2.UploadBlobResponse
+        )
+
+    def download(self, digest: bytes, *, offset: int = 0) -> bytes:
+        """Raises: AllianceError."""
+        request = blob_pb2.DownloadBlobRequest(digest=digest, offset=offset)
+        return b"".join(part.chunk for part in channel.stream_out(self.channel, request, blob_pb2.DownloadBlobResponse))
+
+    def publish_sealed(self, sealed: Sealed, *, id: str = "") -> int:
+        """Uploads and publishes; the batch's place in the bank. Raises: AllianceError."""
+        self.upload(sealed.data)
+        request = fingerprint_pb2.PublishBatchRequest(request_id=id, batch=self.signed(sealed.header))
+        return self.call(request, fingerprint_pb2.PublishBatchResponse).seq
+
+    def publish(self, bank: BankId, plaintext: bytes = b"sealed", *, rows: int = 1, epoch: int = 1) -> Sealed:
+        """Seals any bytes and publishes them. Raises: AllianceError."""
+        sealed = self.seal(bank, plaintext, rows=rows, epoch=epoch)
+        self.publish_sealed(sealed)
+        return sealed
+
+    def tombstone(self, sealed: Sealed, rows: Sequence[int] = ()) -> fingerprint_pb2.Tombstone:
+        """A signed withdrawal of rows, all of them by default."""
+        made = fingerprint_pb2.Tombstone(
+            bank=sealed.header.bank,
+            publisher=self.name,
+            batch_digest=sealed.header.digest,
+            rows=rows,
+            create_time=now(),
+        )
+        made.signature = self.sign(entries.tombstone_bytes(made))
+        return made
+
+    def withdraw(self, sealed: Sealed, rows: Sequence[int] = ()) -> int:
+        """Raises: AllianceError."""
+        request = fingerprint_pb2.WithdrawRowsRequest(tombstone=self.tombstone(sealed, rows))
+        return self.call(request, fingerprint_pb2.WithdrawRowsResponse).seq
+
+    def entries(self, bank: BankId, *, page_size: int = 0) -> list[fingerprint_pb2.BankEntry]:
+        """The whole bank, page by page. Raises: AllianceError."""
+        found: list[fingerprint_pb2.BankEntry] = []
+        request = fingerprint_pb2.ListEntriesRequest(bank=bank, page_size=page_size)
+        while True:
+            page = self.call(request, fingerprint_pb2.ListEntriesResponse)
+            found += page.entries
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
+
+    def leave(self) -> None:
+        """Raises: AllianceError."""
+        self.call(membership_pb2.LeaveAllianceRequest(), membership_pb2.LeaveAllianceResponse)
+
+    def watch(self, *, timeout: float = 20.0) -> Iterator[membership_pb2.WatchResponse]:
+        """Hints as they come; close the iterator to stop. Raises: AllianceError."""
+        return channel.stream_out(
+            self.channel, membership_pb2.WatchRequest(), membership_pb2.WatchResponse, timeout=timeout
+        )
+
+
+def upload_messages(header: blob_pb2.UploadHeader, chunks: Sequence[bytes]) -> Iterator[blob_pb2.UploadBlobRequest]:
+    yield blob_pb2.UploadBlobRequest(header=header)
+    for chunk in chunks:
+        yield blob_pb2.UploadBlobRequest(chunk=chunk)
+
+
+def tampered(signature: bytes) -> bytes:
+    """The signature with its last bit flipped."""
+    return signature[:-1] + bytes([signature[-1] ^ 1])
+
+
+def now() -> Timestamp:
+    """This moment, in whole microseconds as the protocol counts them."""
+    micros = time.time_ns() // 1000
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def with_header(sealed: Sealed, **fields: Any) -> Sealed:
+    """The same bytes under a header that says something else."""
+    header = fingerprint_pb2.BatchHeader()
+    header.CopyFrom(sealed.header)
+    for name, value in fields.items():
+        setattr(header, name, value)
+    return dataclasses.replace(sealed, header=header)
