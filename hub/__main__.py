@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
-from alliance.errors import AllianceError
+from alliance import output
 
 
 def main() -> None:
     from hub.cli import app
 
-    try:
-        app()
-    except AllianceError as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    output.run(app)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, func, insert, select, update
 
-from alliance.errors import AllianceError, Conflict, Unavailable
+from alliance.errors import AllianceError, Conflict, Corrupt, NotAuthenticated, Unavailable
 from alliance.names import Digest
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import egress, transfer
@@ -25,6 +25,9 @@ from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
 from member_agent.state import metadata
+
+# An upload damaged on the way is tried again so often.
+MAX_DAMAGED = 5
 
 
 class State(StrEnum):
@@ -102,6 +105,15 @@ def take_failed_batches(tx: Connection) -> list[Digest]:
     return digests
 
 
+def _passes(error: AllianceError, attempts: int) -> bool:
+    """Whether the same item may be taken later: the trouble is not the item's own."""
+    if isinstance(error, Unavailable | Conflict | NotAuthenticated):
+        return True
+    if error.reason in ("MEMBER_SUSPENDED", "CLIENT_TOO_OLD"):
+        return True
+    return isinstance(error, Corrupt) and attempts < MAX_DAMAGED
+
+
 class Outbox:
     def __init__(self, db: LocalDatabase, lock: Path, *, clock: Clock = utc_now) -> None:
         self._db, self._lock, self._clock = db, lock, clock
@@ -109,18 +121,18 @@ class Outbox:
     def drain(self, hub: HubClient, *, progress: Callable[[int], None] = lambda bytes_: None) -> Drained:
         """Sends what waits, oldest first; one process at a time does it, others wait for their turn.
 
-        Raises: Unavailable, Conflict: try again later; everything unsent still waits.
+        Raises: the error that may pass (no connection, suspension, an expired certificate): everything unsent waits.
         """
         sent = failed = 0
         with FileLock(self._lock):
             while (item := self._next()) is not None:
                 try:
                     self._send(hub, item, progress)
-                except (Unavailable, Conflict) as error:
-                    self._mark(item, State.WAITING, f"{error} [{error.reason}]")
-                    raise
                 except AllianceError as error:
-                    self._mark(item, State.FAILED, f"{error} [{error.reason}]")
+                    again = _passes(error, item.attempts)
+                    self._mark(item, State.WAITING if again else State.FAILED, f"{error} [{error.reason}]")
+                    if again:
+                        raise
                     failed += 1
                 else:
                     self._mark(item, State.SENT, "")

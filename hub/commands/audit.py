@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from hub.commands.context import JSON, client, show_one
+from alliance.output import show_one
+from hub.commands.context import JSON, client
 
 audit = typer.Typer(no_args_is_help=True, help="The Merkle log of every exchange.")
 VERIFY_TIMEOUT = 600.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hub.commands.context import JSON, client, show, show_one
+from alliance.output import show, show_one
+from hub.commands.context import JSON, client
 
 if TYPE_CHECKING:
     from alliance.v1 import membership_pb2 as pb

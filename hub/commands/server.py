@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from hub.commands.context import JSON, home, show, show_one
+from alliance.output import show, show_one
+from hub.commands.context import JSON, home
 
 config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 

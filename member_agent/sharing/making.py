@@ -15,6 +15,7 @@ from member_agent.sharing.keyring import GroupKey
 from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
 
 _TEXT_CHUNK = 4096
+_IMAGE_CHUNK = 512
 # Which value of a picture a row is; the member's own table keeps the variant's name.
 BASE, VARIANT = 0, 1
 
@@ -65,13 +66,14 @@ def _texts(products: Iterable[Product], key: GroupKey, labels: Labels) -> Iterat
 
 
 def _images(products: Iterable[Product], labels: Labels, decoder: Callable[[], ImageDecoder]) -> Iterator[Made]:
-    """All pictures of all products in one stream through the decoder, regrouped by product."""
-    chunk = list(products)
-    paths = [path for product in chunk for path in product.image_paths]
+    """The pictures of many products in one stream through the decoder, regrouped by product."""
+    source = iter(products)
     with decoder() as workers:
-        results = workers.fingerprint_files(paths, mode=Mode.PUBLISH)
-        for product in chunk:
-            yield _image_rows(product, [next(results)[1] for _ in product.image_paths], labels)
+        while chunk := list(islice(source, _IMAGE_CHUNK)):
+            paths = [path for product in chunk for path in product.image_paths]
+            results = workers.fingerprint_files(paths, mode=Mode.PUBLISH)
+            for product in chunk:
+                yield _image_rows(product, [next(results)[1] for _ in product.image_paths], labels)
 
 
 def _image_rows(product: Product, results: Sequence[object], labels: Labels) -> Made:

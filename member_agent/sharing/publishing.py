@@ -99,7 +99,8 @@ class Publisher:
         Raises: InvalidInput for a scheme this agent cannot make.
         """
         with self._db.write() as tx:
-            self._reclaim(tx)
+            if not dry_run:
+                self._reclaim(tx)
             if include_withheld and not dry_run:
                 published.release(tx, target.bank)
             since, held = published.cursor(tx, target.bank, source), published.withheld(tx, target.bank)

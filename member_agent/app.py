@@ -1,0 +1,128 @@
+"""The only place where the agent's objects are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from alliance.errors import NotFound
+from alliance.names import BankId, bank_id, group_id, member_id, qualified
+from member_agent import hub_client, keystore, limits, state
+from member_agent.audit_log import AuditLog
+from member_agent.catalog.service import CatalogService
+from member_agent.clock import utc_now
+from member_agent.config import Home, Settings
+from member_agent.database import LocalDatabase
+from member_agent.directory import Directory
+from member_agent.fingerprinting.decode import ImageDecoder
+from member_agent.hub_client import HubClient
+from member_agent.identity import Identity
+from member_agent.keystore import Secrets
+from member_agent.ledger import Ledger
+from member_agent.outbox import Outbox
+from member_agent.sharing.bank_store import BankStore
+from member_agent.sharing.keyring import Keyring
+from member_agent.sharing.published import published_table
+from member_agent.sharing.publishing import Publisher, Target
+from member_agent.sharing.sync import Synchroniser
+
+# Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
+DECODER_MEMORY = 1 << 30
+_TABLES = (published_table,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent that has joined, over its home; connects only when asked to."""
+
+    home: Home
+    settings: Settings
+    secrets: Secrets
+    identity: Identity
+    db: LocalDatabase
+    ledger: Ledger
+    log: AuditLog
+    directory: Directory
+    keyring: Keyring
+    banks: BankStore
+    outbox: Outbox
+    synchroniser: Synchroniser
+
+    def connect(self) -> HubClient:
+        """Use as a context manager."""
+        return hub_client.connect(self.home, self.settings, self.secrets, self.ledger)
+
+    def decoder(self) -> ImageDecoder:
+        return ImageDecoder(workers=limits.workers(), memory_limit_bytes=DECODER_MEMORY)
+
+    def target(self, hub: HubClient, bank: BankId) -> Target:
+        """Where to publish: the bank as the hub lists it, and the group's key. Raises: NotFound."""
+        for one in self.synchroniser.banks(hub):
+            if one.name == bank:
+                group = group_id(one.group)
+                return Target(bank=bank, group=group, scheme=one.scheme, key=self.keyring.current(hub, group))
+        raise NotFound(
+            f"no bank {bank} among this member's groups",
+            reason="BANK_NOT_FOUND",
+            field="bank",
+            remedy='see "alliance-agent banks", or ask the operator',
+        )
+
+    @contextmanager
+    def publisher(self) -> Iterator[Publisher]:
+        with CatalogService(self.home.path, utc_now) as catalog:
+            yield Publisher(self.db, identity=self.identity, catalog=catalog, decoder=self.decoder)
+
+
+@contextmanager
+def open_agent(home: Home) -> Iterator[Agent]:
+    """Wires an agent. Raises: FailedPrecondition (not joined, passphrase), NotAuthenticated, Corrupt."""
+    settings, _ = home.load()
+    limits.apply(settings)
+    secrets = keystore.load(home.keys_file, keystore.passphrase(home.passphrase_file(settings), create=False))
+    with ExitStack() as stack:
+        db = state.open_state(home.state_file)
+        stack.callback(db.close)
+        ledger = Ledger(home.ledger_file)
+        stack.callback(ledger.close)
+        banks = BankStore(home.banks_file)
+        stack.callback(banks.close)
+        yield _wire(home, settings, secrets, db, ledger, banks)
+
+
+def _wire(
+    home: Home, settings: Settings, secrets: Secrets, db: LocalDatabase, ledger: Ledger, banks: BankStore
+) -> Agent:
+    identity = Identity(member_id(settings.hub_member), secrets)
+    log = AuditLog(db, alliance=settings.hub_alliance, log_key=bytes.fromhex(settings.hub_log_key))
+    directory = Directory(db, log)
+    return Agent(
+        home=home,
+        settings=settings,
+        secrets=secrets,
+        identity=identity,
+        db=db,
+        ledger=ledger,
+        log=log,
+        directory=directory,
+        keyring=Keyring(db, identity=identity, data_key=secrets.data_key, log=log, directory=directory),
+        banks=banks,
+        outbox=Outbox(db, home.outbox_lock),
+        synchroniser=Synchroniser(banks, directory=directory, parts=home.parts, lock=home.sync_lock),
+    )
+
+
+def default_bank(agent: Agent, hub: HubClient, name: str) -> BankId:
+    """`--bank` as typed, or the only bank there is. Raises: NotFound."""
+    if name:
+        return bank_id(qualified("banks", name))
+    listed = agent.synchroniser.banks(hub)
+    if len(listed) == 1:
+        return bank_id(listed[0].name)
+    raise NotFound(
+        f"this member has {len(listed)} banks",
+        reason="BANK_UNSAID",
+        field="--bank",
+        remedy=f"name one: {', '.join(sorted(one.name for one in listed)) or 'none yet, ask the operator'}",
+    )

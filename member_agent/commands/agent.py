@@ -1,0 +1,170 @@
+"""join, run, status, banks, renew, leave, doctor, config: the life of an agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import typer
+
+from alliance.output import show, show_one
+from member_agent.commands.options import JSON, home
+
+config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
+
+
+def join(
+    context: typer.Context,
+    code_file: Path | None = typer.Option(None, help="The join code's file; without it, standard input."),
+    passphrase_file: Path | None = typer.Option(
+        None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made."
+    ),
+    proxy: str = typer.Option("", help="http://host:port of an HTTP CONNECT proxy."),
+    as_json: bool = JSON,
+) -> None:
+    """Join the alliance with an invitation's code. The keys are made here and stay here."""
+    from alliance import join_code
+    from alliance.errors import InvalidInput
+    from member_agent import enrolment
+
+    if code_file is None and sys.stdin.isatty():
+        typer.echo("paste the join code and press Enter:", err=True)
+    try:
+        text = code_file.read_text() if code_file else sys.stdin.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {code_file}", field="--code-file", remedy="check the path") from error
+    joined = enrolment.join(
+        home(context), join_code.parse(text), passphrase_file=_absolute(passphrase_file), proxy=proxy
+    )
+    show_one(dataclasses.asdict(joined), as_json=as_json)
+    if not as_json:
+        typer.echo("compare the CA fingerprint with your operator's, then start: alliance-agent run", err=True)
+
+
+def run(context: typer.Context) -> None:
+    """Stay connected: keys, sync, outbox, certificate. Outbound connections only; stops on SIGTERM."""
+    import signal
+
+    from alliance import log
+    from member_agent.daemon import Daemon
+
+    place = home(context)
+    settings, _ = place.load()
+    log.configure(level=settings.log_level)
+    daemon = Daemon(place)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    daemon.run()
+
+
+def status(context: typer.Context, as_json: bool = JSON) -> None:
+    """Who this agent is, what it holds, what waits; asks the hub only if it answers at once."""
+    from alliance.errors import AllianceError
+    from member_agent import enrolment, locks
+    from member_agent.app import open_agent
+    from member_agent.outbox import State
+
+    with open_agent(home(context)) as agent:
+        certificate = enrolment.certificate(agent.secrets)
+        row: dict[str, object] = {
+            "member": agent.settings.hub_member,
+            "role": agent.settings.hub_role,
+            "alliance": agent.settings.hub_alliance,
+            "hub": agent.settings.hub_address,
+            "certificate_until": certificate.not_valid_after_utc.isoformat(),
+            "running": locks.holder(agent.home.daemon_lock) or "no",
+            "audit_leaves": agent.log.size(),
+            "outbox": {state.value: agent.outbox.count(state) for state in State},
+            "banks": {state.id: state.cursor for state in agent.banks.states()},
+        }
+        try:
+            with agent.connect() as hub:
+                row["hub_answers"] = hub.handshake().hub_version if hub.ready(2.0) else "no"
+        except AllianceError as error:
+            row["hub_answers"] = f"no: {error}"
+    show_one(row, as_json=as_json)
+
+
+def banks(context: typer.Context, as_json: bool = JSON) -> None:
+    """List the banks of this member's groups, at the hub and here."""
+    from alliance.names import bank_id
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent, agent.connect() as hub:
+        rows: list[dict[str, object]] = []
+        for one in agent.synchroniser.banks(hub):
+            held = agent.banks.state(bank_id(one.name))
+            rows.append(
+                {
+                    "bank": one.name,
+                    "group": one.group,
+                    "scheme": one.scheme,
+                    "entries": one.head_seq,
+                    "held": held.cursor if held else 0,
+                }
+            )
+    show(rows, as_json=as_json)
+
+
+def renew(context: typer.Context, as_json: bool = JSON) -> None:
+    """Get a new channel certificate for a new key; `run` does it by itself in time."""
+    from member_agent import enrolment
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent, agent.connect() as hub:
+        renewed = enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+        until = enrolment.certificate(renewed).not_valid_after_utc.isoformat()
+    show_one({"certificate_until": until}, as_json=as_json)
+
+
+def leave(
+    context: typer.Context, yes: bool = typer.Option(False, "--yes", help="Do not ask."), as_json: bool = JSON
+) -> None:
+    """Leave the alliance: everything this member published is withdrawn at every member."""
+    from member_agent import enrolment
+    from member_agent.app import open_agent
+
+    if not yes:
+        typer.confirm("leave the alliance, and withdraw all that was published?", abort=True, err=True)
+    with open_agent(home(context)) as agent, agent.connect() as hub:
+        left = enrolment.leave(hub)
+    show_one({"member": left.name, "standing": "left"}, as_json=as_json)
+
+
+def doctor(context: typer.Context, as_json: bool = JSON) -> None:
+    """Say why it does not work: each check with its problem and remedy."""
+    from member_agent.doctor import examine
+
+    rows = [dataclasses.asdict(check) for check in examine(home(context))]
+    show(rows, as_json=as_json)
+    if any(row["problem"] for row in rows):
+        raise typer.Exit(1)
+
+
+@config.command("check")
+def config_check(context: typer.Context) -> None:
+    """Read the settings as `run` would, and say what is wrong."""
+    settings, _ = home(context).load()
+    typer.echo(f"ok: {len(dataclasses.fields(settings))} settings")
+
+
+@config.command("show")
+def config_show(
+    context: typer.Context,
+    origin: bool = typer.Option(False, "--origin", help="Also where each value comes from."),
+    as_json: bool = JSON,
+) -> None:
+    """Print every setting in force."""
+    settings, origins = home(context).load()
+    rows: list[dict[str, object]] = []
+    for field in dataclasses.fields(settings):
+        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": getattr(settings, field.name)}
+        if origin:
+            row["origin"] = origins[field.name]
+        rows.append(row)
+    show(rows, as_json=as_json)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.resolve() if path else None

@@ -1,0 +1,141 @@
+"""`run`: keeps an agent connected, outbound only: keys, sync, outbox, certificate, whenever something changed.
+
+One pass does everything there is to do; a watch stream says when to look again. Lost connections are tried
+again after a jittered, growing pause, so that a restarted hub is not stormed.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from alliance.errors import AllianceError, FailedPrecondition, NotAuthenticated, NotPermitted, Unavailable
+from alliance.v1 import membership_pb2 as pb
+from member_agent import enrolment
+from member_agent.app import Agent, open_agent
+from member_agent.clock import Clock, utc_now
+from member_agent.config import Home
+from member_agent.hub_client import HubClient
+from member_agent.locks import FileLock
+
+log = structlog.get_logger()
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 60.0
+# A certificate is renewed when two thirds of its life are over.
+RENEW_AT = 2 / 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Pauses that double up to a minute, each drawn between half and all of it."""
+
+    failures: int = 0
+
+    def failed(self) -> Backoff:
+        return Backoff(failures=self.failures + 1)
+
+    def pause(self, draw: float) -> float:
+        """Seconds; `draw` is 0 to 1."""
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures, 16))
+        return float(longest * (0.5 + draw / 2))
+
+
+class Daemon:
+    def __init__(self, home: Home, *, clock: Clock = utc_now) -> None:
+        self._home = home
+        self._clock = clock
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Until `stop`. Raises: FailedPrecondition if another daemon runs, NotAuthenticated when expelled."""
+        with FileLock(self._home.daemon_lock, wait=0):
+            backoff = Backoff()
+            while not self._stop.is_set():
+                try:
+                    self._connected()
+                    backoff = Backoff()
+                except (Unavailable, NotPermitted) as error:
+                    backoff = backoff.failed()
+                    pause = backoff.pause(random.random())  # noqa: S311  # because jitter is no secret
+                    log.warning("hub_unreachable", reason=error.reason, message=error.message, retry_in=round(pause, 1))
+                    self._stop.wait(pause)
+
+    def _connected(self) -> None:
+        """One connection's life: a pass at once, then one per hint or every `sync.seconds`."""
+        with open_agent(self._home) as agent, agent.connect() as hub:
+            answer = hub.handshake()
+            log.info("connected", hub=agent.settings.hub_address, version=answer.hub_version)
+            hints: queue.Queue[AllianceError | None] = queue.Queue()
+            watcher = threading.Thread(target=self._watch, args=(hub, hints), daemon=True)
+            watcher.start()
+            while not self._stop.is_set():
+                if self._renewed(agent, hub):
+                    return
+                one_pass(agent, hub)
+                if (ended := self._next(hints, agent.settings.sync_seconds)) is not None:
+                    raise ended
+
+    def _watch(self, hub: HubClient, hints: queue.Queue[AllianceError | None]) -> None:
+        """Turns the stream into hints; its end, whatever it was, is the last one."""
+        try:
+            for answer in hub.stream(pb.WatchRequest(), pb.WatchResponse):
+                if answer.WhichOneof("hint") != "heartbeat":
+                    hints.put(None)
+            hints.put(Unavailable("the watch ended", reason="WATCH_ENDED"))
+        except AllianceError as error:
+            hints.put(error if isinstance(error, Unavailable | NotPermitted | NotAuthenticated) else None)
+
+    def _next(self, hints: queue.Queue[AllianceError | None], seconds: float) -> AllianceError | None:
+        """Waits for a hint or the time; hints that came together are one."""
+        waited = 0.0
+        while waited < seconds and not self._stop.is_set():
+            try:
+                hint = hints.get(timeout=0.25)
+            except queue.Empty:
+                waited += 0.25
+                continue
+            while hint is None and not hints.empty():
+                hint = hints.get_nowait()
+            return hint
+        return None
+
+    def _renewed(self, agent: Agent, hub: HubClient) -> bool:
+        """Renews a certificate in its last third; the connection is then made anew with it."""
+        certificate = enrolment.certificate(agent.secrets)
+        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if self._clock() < start + (end - start) * RENEW_AT:
+            return False
+        enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+        log.info("certificate_renewed")
+        return True
+
+
+def one_pass(agent: Agent, hub: HubClient) -> None:
+    """Everything there is to do now, in the order that each step needs the one before."""
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("audit", lambda: agent.log.update_quietly(hub)),
+        ("keys", lambda: _keys(agent, hub)),
+        ("outbox", lambda: agent.outbox.drain(hub)),
+        ("sync", lambda: agent.synchroniser.run(hub)),
+    )
+    for name, step in steps:
+        try:
+            step()
+        except (Unavailable, NotPermitted, NotAuthenticated):
+            raise
+        except AllianceError as error:
+            log.error("step_failed", step=name, reason=error.reason, message=error.message)
+
+
+def _keys(agent: Agent, hub: HubClient) -> None:
+    for group, key in agent.keyring.current_all(hub).items():
+        if isinstance(key, FailedPrecondition):
+            log.info("group_key_awaited", group=group)

@@ -1,0 +1,171 @@
+"""Why does it not work? Checks from the inside out: files, certificate, clock, network, hub; each with its remedy.
+
+The local certificate comes first, because a client with a bad one sees nothing but a closed socket.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from alliance import release, tls
+from alliance.errors import AllianceError
+from member_agent import enrolment, keystore
+from member_agent.app import Agent, open_agent
+from member_agent.clock import utc_now
+from member_agent.config import Home
+from member_agent.outbox import State
+
+SKEW = dt.timedelta(minutes=2)
+SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """An empty problem means it is well."""
+
+    check: str
+    problem: str = ""
+    remedy: str = ""
+    found: str = ""
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """Every check that can be made; without keys the rest is not tried."""
+    try:
+        settings, _ = home.load()
+        yield Check(check="settings", found=str(home.settings_file))
+        keystore.load(home.keys_file, keystore.passphrase(home.passphrase_file(settings), create=False))
+        yield Check(check="keys open", found=settings.hub_member)
+    except AllianceError as error:
+        yield Check(check="settings and keys", problem=error.message, remedy=error.remedy)
+        return
+    with open_agent(home) as agent:
+        checks: tuple[tuple[str, Callable[[Agent], Check]], ...] = (
+            ("certificate", _certificate),
+            ("proxy", _proxy),
+            ("hub reachable", _reachable),
+            ("tls inspection", _inspection),
+            ("hub answers", _hub),
+            ("outbox", _outbox),
+        )
+        for name, check in checks:
+            try:
+                yield check(agent)
+            except AllianceError as error:
+                yield Check(check=name, problem=error.message, remedy=error.remedy)
+
+
+def _certificate(agent: Agent) -> Check:
+    certificate = enrolment.certificate(agent.secrets)
+    peer = tls.peer_of(certificate, alliance=agent.settings.hub_alliance)
+    peer.require_valid(utc_now())
+    ca = x509.load_pem_x509_certificate(agent.home.ca_file.read_bytes())
+    left = peer.not_after - utc_now()
+    return Check(check="certificate", found=f"{left.days} days left; CA {tls.fingerprint(ca)[:23]}...")
+
+
+def _proxy(agent: Agent) -> Check:
+    proxy = _proxy_in_force(agent)
+    if not proxy:
+        return Check(check="proxy", found="none")
+    target = urlsplit(proxy)
+    try:
+        socket.create_connection((target.hostname or "", target.port or 3128), timeout=SECONDS).close()
+    except OSError as error:
+        return Check(check="proxy", problem=f"no answer at {proxy}: {error}", remedy="mend hub.proxy or https_proxy")
+    return Check(check="proxy", found=proxy)
+
+
+def _reachable(agent: Agent) -> Check:
+    host, _, port = agent.settings.hub_address.rpartition(":")
+    if _proxy_in_force(agent):
+        return Check(check="hub reachable", found="through the proxy; see the next lines")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except OSError as error:
+        return Check(
+            check="hub reachable",
+            problem=f"cannot connect to {agent.settings.hub_address}: {error}",
+            remedy="check the address, the firewall (outbound TCP), and that the hub is up",
+        )
+    return Check(check="hub reachable", found=agent.settings.hub_address)
+
+
+def _inspection(agent: Agent) -> Check:
+    """Whose certificate answers: the alliance's CA, or a middlebox's?"""
+    host, _, port = agent.settings.hub_address.rpartition(":")
+    if _proxy_in_force(agent):
+        return Check(check="tls inspection", found="not looked at behind a proxy; the pinned CA decides")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # only looked at: nothing is sent over it
+    context.set_alpn_protocols(["h2"])
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=host) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True) or b""
+            version = secured.version() or ""
+    except OSError as error:
+        return Check(
+            check="tls inspection", problem=f"no TLS at the hub's address: {error}", remedy="check the address"
+        )
+    ca = x509.load_pem_x509_certificate(agent.home.ca_file.read_bytes())
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        issuer = certificate.issuer.rfc4514_string()
+        return Check(
+            check="tls inspection",
+            problem=f"the answer comes from {issuer}, not from the alliance's CA ({type(error).__name__})",
+            remedy="exempt the hub from TLS inspection; the pinned CA will not be replaced",
+        )
+    return Check(check="tls inspection", found=f"{version}, issued by the pinned CA")
+
+
+def _hub(agent: Agent) -> Check:
+    with agent.connect() as hub:
+        answer = hub.handshake()
+    skew = answer.hub_time.ToDatetime(tzinfo=dt.UTC) - utc_now()
+    if abs(skew) > SKEW:
+        return Check(
+            check="hub answers",
+            problem=f"this clock is {abs(skew).total_seconds():.0f} s {'behind' if skew > dt.timedelta() else 'ahead'}",
+            remedy="synchronise the clock (NTP)",
+        )
+    return Check(
+        check="hub answers", found=f"{answer.alliance}, version {answer.hub_version}, this agent {release.VERSION}"
+    )
+
+
+def _outbox(agent: Agent) -> Check:
+    failed = list(agent.outbox.items(State.FAILED))
+    if failed:
+        return Check(
+            check="outbox",
+            problem=f"{len(failed)} items refused, the first: {failed[0].problem}",
+            remedy='"alliance-agent publish" makes refused batches anew',
+        )
+    return Check(check="outbox", found=f"{agent.outbox.count(State.WAITING)} waiting")
+
+
+def _proxy_in_force(agent: Agent) -> str:
+    """The proxy gRPC will use: the setting, else the environment, unless no_proxy exempts the hub."""
+    if agent.settings.hub_proxy:
+        return agent.settings.hub_proxy
+    host = agent.settings.hub_address.rpartition(":")[0]
+    exempt = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy", "")  # noqa: SIM112  # because gRPC's are lower-case
+    if any(part.strip() and host.endswith(part.strip()) for part in exempt.split(",")):
+        return ""
+    return next((v for k in ("grpc_proxy", "https_proxy", "http_proxy") if (v := os.environ.get(k))), "")
