@@ -1,0 +1,53 @@
+"""How both command lines print: aligned columns for people, JSON for programs, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+from alliance.errors import AllianceError
+
+
+def show(rows: Sequence[dict[str, object]], *, as_json: bool) -> None:
+    """A list as aligned columns or as a JSON array; the keys of the first row are the columns."""
+    if as_json:
+        print(json.dumps(rows, indent=2, default=str))
+        return
+    if not rows:
+        print("(none)")
+        return
+    columns = list(rows[0])
+    cells = [columns] + [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def show_one(row: dict[str, object], *, as_json: bool) -> None:
+    """One thing, a line per property or a JSON object."""
+    if as_json:
+        print(json.dumps(row, indent=2, default=str))
+        return
+    width = max(len(key) for key in row)
+    for key, value in row.items():
+        print(f"{key.ljust(width)}  {_cell(value)}")
+
+
+def run(app: Callable[[], object]) -> None:
+    """Runs a command line; an AllianceError becomes one line on standard error and its exit code."""
+    try:
+        app()
+    except AllianceError as error:
+        print(f"error: {error} [{error.reason}]", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={inner}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(str(inner) for inner in value)
+    return str(value)
