@@ -17,7 +17,7 @@ from pathlib import Path
 from alliance.canonical import encode
 from alliance.errors import InvalidInput, NotFound
 from member_agent.catalog.mapfile import find_map, load_map
-from member_agent.catalog.mapping import Guess, guess, settle
+from member_agent.catalog.mapping import guess, settle
 from member_agent.catalog.model import ColumnMap, Field, Format, Origin, SourceName, source_name
 from member_agent.catalog.readers.folder import FILE_COLUMN, FOLDER_COLUMN
 from member_agent.catalog.readers.opening import Opened, open_origin
@@ -33,11 +33,10 @@ class MapOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """An opened source with a complete column map. `guesses` are empty where a map existed already."""
+    """An opened source with a complete column map, and a value of each mapped column."""
 
     opened: Opened
     columns: ColumnMap
-    guesses: tuple[Guess, ...]
     samples: Mapping[Field, str]
 
 
@@ -82,18 +81,16 @@ def understand(origin: Origin, saved: ColumnMap | None, said: Mapping[Field, str
             reason="NO_ROWS",
             remedy="export it again; to withdraw everything, withdraw what was published",
         )
-    guesses: tuple[Guess, ...] = ()
     if opened.dialect.format is Format.IMAGES:
         proposed = {Field.IMAGE: FILE_COLUMN, Field.CATEGORY: FOLDER_COLUMN}
     elif saved is not None:
         proposed = dict(saved.columns)
     else:
-        guesses = tuple(guess(reader.columns, rows))
-        proposed = {one.field: one.column for one in guesses}
+        proposed = {one.field: one.column for one in guess(reader.columns, rows)}
     chosen = settle(reader.columns, proposed, said)
     samples = {field: next((row[column] for row in rows if row.get(column)), "") for field, column in chosen.items()}
     columns = replace(opened.dialect, columns=chosen)
-    return Understood(opened=opened, columns=columns, guesses=guesses, samples=samples)
+    return Understood(opened=opened, columns=columns, samples=samples)
 
 
 def plan_import(

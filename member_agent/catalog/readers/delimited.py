@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
 
 from alliance.errors import InvalidInput
 from member_agent.catalog.readers.records import Record, broken, checked, distinct
@@ -85,7 +84,6 @@ class DelimitedReader:
     def __init__(self, path: Path, dialect: Dialect) -> None:
         self._path = path
         self._dialect = dialect
-        self._file: BinaryIO | None = None
         self._done = 0
         self.total = path.stat().st_size
         self.columns: tuple[str, ...] = ()
