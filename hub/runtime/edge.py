@@ -138,7 +138,7 @@ class Edge:
             try:
                 return attempt()
             except RaceLost:
-                # The winner has committed, so this time the checks see it; if it was the same request, its replay.
+                # The winner has committed, so that this time the checks see it and say what is wrong.
                 return attempt()
 
         async with _Observed(runtime.metrics, name, context):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from sqlalchemy import Column, Connection, LargeBinary, String, Table, delete, insert, select
+from sqlalchemy import Column, Connection, LargeBinary, String, Table, delete, func, insert, select
 
 from alliance.errors import InvalidInput
 from hub.runtime.db import Int64, metadata
@@ -30,7 +30,8 @@ request_table = Table(
 
 
 def replay(tx: Connection, *, caller: str, method: str, request_id: str, body: bytes) -> bytes | None:
-    """The stored response of this very request, or None for a new one. Raises: InvalidInput."""
+    """The stored response of this very request, or None for a new one, which then is the only one of its id
+    until the transaction ends. Raises: InvalidInput."""
     if not _ID.match(request_id):
         raise InvalidInput(
             "a request id is 8 to 64 letters, digits or hyphens",
@@ -38,6 +39,7 @@ def replay(tx: Connection, *, caller: str, method: str, request_id: str, body: b
             field="request_id",
             remedy="send a new UUID with each new request, the same one with a retry",
         )
+    _lock(tx, caller, request_id)
     row = tx.execute(
         select(request_table.c.method, request_table.c.digest, request_table.c.response).where(
             request_table.c.caller == caller, request_table.c.request_id == request_id
@@ -53,6 +55,13 @@ def replay(tx: Connection, *, caller: str, method: str, request_id: str, body: b
             remedy="send a new UUID",
         )
     return bytes(row.response)
+
+
+def _lock(tx: Connection, caller: str, request_id: str) -> None:
+    """A duplicate waits here, and then finds the response; on SQLite it waited for the write lock."""
+    if tx.dialect.name == "postgresql":
+        digest = hashlib.sha256(f"{caller} {request_id}".encode()).digest()
+        tx.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], "big", signed=True))))
 
 
 def remember(

@@ -103,7 +103,7 @@ class MembershipServiceServicer:
 
     def Handshake(self, request, context):
         """Opens a session: tells the hub's version and clock, and refuses clients that are too old.
-        Caller: any member in any standing but expelled; any console role.
+        Caller: any active or suspended member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
