@@ -7,13 +7,12 @@ from pathlib import Path
 import typer
 
 from member_agent.catalog.commands import app as catalog
-from member_agent.commands import agent
+from member_agent.commands import agent, sharing
 from member_agent.commands.audit import audit
 from member_agent.commands.egress import egress
+from member_agent.commands.screening import screen
 from member_agent.commands.service import service
 from member_agent.config import home_of
-from member_agent.screening.commands import screen
-from member_agent.sharing import commands as sharing
 
 app = typer.Typer(
     name="alliance-agent",
