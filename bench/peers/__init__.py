@@ -1,0 +1,1 @@
+"""Peers and physical limits that benchmarks run beside ours, as processes of their own."""
