@@ -1,0 +1,76 @@
+"""The hub, as its operator works it: `alliance-hub` as processes."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alliance.errors import Unavailable
+from demo.processes import Children, Daemon
+
+_MODULE = "hub"
+_ANYWHERE = "127.0.0.1:0"
+_UP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """A hub in `home`; every method is one command with the first admin's kit."""
+
+    home: Path
+    children: Children
+
+    @property
+    def kit(self) -> Path:
+        return self.home / "operator" / "admin"
+
+    def init(self) -> str:
+        """Makes the hub, on ports the system will choose. Returns the CA's fingerprint."""
+        made = self._ask("init", "--address", _ANYWHERE, "--enrolment-address", _ANYWHERE)
+        return str(made["ca_fingerprint"])
+
+    def serve(self) -> Daemon:
+        """Starts the hub and waits until it has bound its ports. Raises: Unavailable, AllianceError."""
+        daemon = self.children.start("hub", _MODULE, "--home", str(self.home), "serve")
+        until = time.monotonic() + _UP_SECONDS
+        while not self._addresses.exists():
+            daemon.check()
+            if time.monotonic() > until:
+                raise Unavailable(f"the hub did not come up in {_UP_SECONDS:.0f} s", remedy=f"see {daemon.log}")
+            time.sleep(0.05)
+        return daemon
+
+    def address(self) -> str:
+        """Where agents connect, host:port."""
+        return str(json.loads(self._addresses.read_text())["hub"])
+
+    def invite(self, name: str, role: str) -> str:
+        """A join code for one member."""
+        return str(self._ask("member", "invite", name, "--role", role)["join_code"])
+
+    def create_group(self, name: str) -> None:
+        self._ask("group", "create", name)
+
+    def add_to_group(self, group: str, member: str) -> None:
+        self._ask("group", "add", group, member)
+
+    def create_bank(self, name: str, *, group: str, scheme: str) -> None:
+        self._ask("bank", "create", name, "--group", group, "--scheme", scheme)
+
+    def members(self) -> list[dict[str, Any]]:
+        """Members as the hub knows them: member, role, standing, enrolled."""
+        return list(self._ask("member", "list"))
+
+    def banks(self) -> list[dict[str, Any]]:
+        """Banks: bank, group, scheme, entries."""
+        return list(self._ask("bank", "list"))
+
+    @property
+    def _addresses(self) -> Path:
+        return self.home / "addresses.json"
+
+    def _ask(self, *arguments: str) -> Any:
+        return self.children.ask("operator", _MODULE, "--home", str(self.home), *arguments, "--json")
