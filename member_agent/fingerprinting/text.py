@@ -1,13 +1,13 @@
 """Text fingerprints: title, brand and model number as a sparse vector of keyed terms (scheme `terms-v1`).
 
-A term is a word, a word that punctuation splits ("SD-1100" -> sd1100), or four neighbouring letters of
-the text without its spaces. What a member publishes is, for each term, a 32-bit keyed hash (BLAKE2b under
-the group key) and a weight in 1/32ths: `factor * sqrt(count)`, where words with digits count more, the
-model number twice and the brand a little less. Two agents of one group get equal bytes for equal text;
-without the key the hashes say nothing. How rare a term is, and so how much it tells, the *receiver* works
-out from the bank (`member_agent.matching.text_index`): the wire carries no statistics.
+A term is a word, a word that punctuation interrupts ("SD-1100" -> sd1100), or four neighbouring letters
+of the text without its spaces. A member publishes, for each term, a 32-bit keyed hash (BLAKE2b under the
+group key) and a weight, the square root of its evidence: occurrences, counted more for words with digits
+and for the model number. Two agents of one group get equal bytes for equal text; without the key the
+hashes say nothing. How rare a term is, and so how much it tells, the *receiver* works out from the bank
+(`member_agent.matching.text_index`): the wire carries no statistics.
 
-Measured against the alternatives in docs/adr/0003-text-sketches.md. Pure; no state outlives a `Sketcher`.
+Chosen by measurement: docs/adr/0003-text-sketches.md. Spelling is `text_normalise`'s part.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ _VERSION: Final = 1
 _HEADER_BYTES: Final = 2
 _TERM_BYTES: Final = 5
 _WEIGHTS_PER_UNIT: Final = 32
-_MAX_CHARACTERS: Final = 1024
-_CHUNK: Final = 8192
+_MAX_CHARACTERS: Final = 512
+_CHUNK: Final = 4096
 _MAX_REMEMBERED: Final = 1 << 18
 _Integers = NDArray[np.int64]
 
-# Evidence is the square of a weight, in whole sixths, so that sums are exact: share of the field times factor.
+# An occurrence's evidence is its field's share times its kind's factor, whole numbers so that sums are
+# exact in any order; a word that occurs once in the title makes one unit.
 _TITLE, _BRAND, _MODEL = 2, 1, 4
 _GRAM, _WORD, _NUMBER, _MIXED = 1, 3, 6, 12
-_EVIDENCE_UNIT: Final = 6
+_EVIDENCE_UNIT: Final = _TITLE * _WORD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextItem:
-    """What a product or a listing says about itself; only the title is always there."""
+    """What a product or a listing says about itself; only the title is always there.
+
+    Of each field the first 512 characters count.
+    """
 
     title: str
     brand: str = ""
@@ -185,15 +189,15 @@ class Sketcher:
         return sketches
 
     def _evidence(self, items: Sequence[TextItem]) -> tuple[_Integers, _Integers, _Integers]:
-        """Parallel (row, term, evidence), with repetitions, words before grams."""
+        """Row, term and evidence of every occurrence, as parallel arrays."""
         found: list[int] = []
         texts: list[str] = []
         fields: list[int] = []  # row, share and number of words, field after field
         for row, item in enumerate(items):
             for text, share in ((item.title, _TITLE), (item.brand, _BRAND), (item.model, _MODEL)):
                 if text:
-                    spaced, joined = words(fold(text[:_MAX_CHARACTERS]))
-                    texts.append("".join(spaced))
+                    spaced, joined = words(fold(text[:_MAX_CHARACTERS])[:_MAX_CHARACTERS])
+                    texts.append("".join([word if word.isalpha() else unleet(word) for word in spaced]))
                     found.extend(map(self._words.__getitem__, spaced))
                     found.extend(map(self._words.__getitem__, joined))
                     fields += (row, share, len(spaced) + len(joined))
@@ -217,7 +221,10 @@ class Sketcher:
 
 
 class _Words(dict[str, int]):
-    """Word -> factor << 32 | term, computed at first sight."""
+    """Word -> factor << 32 | term, computed at first sight.
+
+    The factor is that of the word as written: a model number that reads as leet keeps its weight.
+    """
 
     def __init__(self, term: Callable[[bytes], int]) -> None:
         self._term = term
@@ -256,7 +263,7 @@ def _grams(texts: list[str]) -> tuple[_Integers, NDArray[np.uint64]]:
     if joined.isascii():
         spaced, starts = ~between, np.empty(0, np.int64)
     else:
-        unspaced = np.fromiter(map(is_unspaced, joined), bool, len(joined))
+        unspaced = is_unspaced(code)
         spaced = ~between & ~unspaced
         starts = np.flatnonzero(unspaced[:-1] & unspaced[1:])
     four = np.flatnonzero(spaced[:-3] & spaced[1:-2] & spaced[2:-1] & spaced[3:])

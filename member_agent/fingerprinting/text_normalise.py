@@ -14,6 +14,9 @@ import re
 import unicodedata
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 _LOOKALIKES: Final = {
     # Cyrillic
     "АВЕЅІЈКМНОРСТУХԀԌԚԜҺӀ": "abesijkmhopctyxdgqwhl",
@@ -38,13 +41,22 @@ _UNSEEN: Final = re.compile(
     "[\u00ad\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
 )
-# Scripts written without spaces: a run of them is not one word (kana, Han, Hangul, Thai).
-_UNSPACED: Final = "\u0e00-\u0e7f\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+# Scripts in which a run of letters is not one word: Thai, kana, Han, Hangul. Ascending, first to last.
+_UNSPACED: Final = (
+    (0x0E00, 0x0E7F),
+    (0x3040, 0x30FF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x9FFF),
+    (0xAC00, 0xD7AF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+_UNSPACED_EDGES: Final = np.array([edge for first, last in _UNSPACED for edge in (first, last + 1)], np.uint32)
+_UNSPACED_CLASS: Final = "".join(f"{chr(first)}-{chr(last)}" for first, last in _UNSPACED)
 _WORD: Final = re.compile(r"[^\W_]+")
-_RUN: Final = re.compile(f"[{_UNSPACED}]")
-_WORD_OR_RUN: Final = re.compile(f"[{_UNSPACED}]+|[^\\W_{_UNSPACED}]+")
-_LEET: Final = re.compile("[a-z]+[013457]{1,2}[a-z]+")
-_LEET_LETTERS: Final = str.maketrans("013457", "oieast")
+_WORD_OR_RUN: Final = re.compile(f"[{_UNSPACED_CLASS}]+|[^\\W_{_UNSPACED_CLASS}]+")
+_LEET: Final = re.compile("[a-z]+(?:(?:[01345]|00|33)[a-z]+)+")
+_LEET_LETTERS: Final = str.maketrans("01345", "oieas")
 
 
 def fold(text: str) -> str:
@@ -76,13 +88,13 @@ def words(folded: str) -> tuple[list[str], list[str]]:
 
 
 def unleet(word: str) -> str:
-    """The word with one or two digits between its letters read as letters: "n1ke" is "nike".
+    """The word with single digits between its letters read as letters: "n1ke" is "nike".
 
-    A word with further digits, such as the model number "sd1100is", stays what it is.
+    A word with other digits, such as the model number "sd1100is", stays what it is.
     """
     return word.translate(_LEET_LETTERS) if _LEET.fullmatch(word) else word
 
 
-def is_unspaced(character: str) -> bool:
-    """Whether the character belongs to a script written without spaces between words."""
-    return not character.isascii() and _RUN.match(character) is not None
+def is_unspaced(code_points: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which code points belong to a script in which a run of letters is not one word."""
+    return np.searchsorted(_UNSPACED_EDGES, code_points, side="right") % 2 == 1

@@ -113,7 +113,7 @@ class TextIndex:
         threshold: float = 0.2,
         per_listing: int = 2,
         per_fingerprint: int = 3,
-        within: float = 0.6,
+        within: float = 0.55,
     ) -> Matches:
         """The candidates of one batch: pairs near the best from both sides.
 
