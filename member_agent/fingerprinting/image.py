@@ -1,12 +1,12 @@
 """Fingerprints of a picture: the values a publisher shares, and the probes a querier looks up among them.
 
 A copied picture is rarely copied whole: it is cropped, framed, flipped. PDQ forgives a cut of about 1.5 % at one side
-and 1 % at all four, no more, so both ends hash several windows of their picture: the publisher crops on a coarse
-grid (at most 23 values), the querier adds small crops between, what is left inside a border, and mirror images (at most 12
-probes). One of the pairs then shows nearly the same window. The amounts are measured: docs/adr/0004-image-fingerprints.md.
+and 1 % at all four, no more. So both ends hash several windows of their picture: the publisher crops on a coarse grid
+(at most 23 values), the querier adds small crops between, the inside of a border, and mirror images (at most 12
+probes), and one of the pairs shows nearly the same window. docs/adr/0004-image-fingerprints.md has the measurements.
 
-Every window is resampled to PDQ's 64 x 64 samples without aliasing, so values do not depend on the picture's size;
-only `original` is PDQ of the picture as it is, for those who compare with other tools. Values below the quality gate
+Every window is resampled to PDQ's 64 x 64 samples without aliasing, so its value does not depend on the picture's
+size; only `original` is PDQ of the picture as it is, for comparison with other tools. Values below the quality gate
 are left out: plain pictures resemble each other. All is deterministic, and windows of one picture share their work.
 """
 
@@ -89,7 +89,7 @@ _PROBED_FLIPPED: Final = ("whole", "crop-all-20", "inside-flat", "inside-quiet")
 
 
 def publisher_variants(pixels: pdq.Pixels) -> list[Variant]:
-    """The values to publish for a picture, H x W x 3 (RGB) or H x W (luma); between 1 and 23, the plain PDQ first.
+    """The values to publish for a picture, H x W x 3 (RGB) or H x W (luma); at most 23, plain PDQ first.
 
     Raises: InvalidInput (IMAGE_LOW_QUALITY) if no value passes the quality gate.
     """
@@ -103,7 +103,7 @@ def publisher_variants(pixels: pdq.Pixels) -> list[Variant]:
 
 
 def querier_probes(pixels: pdq.Pixels) -> list[Probe]:
-    """The values to look up for a picture, H x W x 3 (RGB) or H x W (luma); between 1 and 12.
+    """The values to look up for a picture, H x W x 3 (RGB) or H x W (luma); at most 12.
 
     Raises: InvalidInput (IMAGE_LOW_QUALITY) if no value passes the quality gate.
     """

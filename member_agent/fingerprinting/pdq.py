@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 
+HASH_BYTES: Final = 32
 GRID: Final = 64
 FITTED: Final = 512
 _FREQUENCIES: Final = 16
@@ -46,7 +47,8 @@ def pdq(pixels: Pixels) -> PdqHash:
 
 def coefficients(grids: Floats) -> Floats:
     """The cosine frequencies of N grids of luma, N x 64 x 64 to N x 16 x 16."""
-    return _DCT @ grids @ _DCT.T
+    frequencies: Floats = _DCT @ grids @ _DCT.T
+    return frequencies
 
 
 def mirrored(frequencies: Floats) -> Floats:
@@ -66,7 +68,8 @@ def qualities(grids: Floats) -> NDArray[np.int64]:
     """The reference's measure of how much N grids have to tell: their gradients, in whole percents of white."""
     down = np.abs(np.diff(grids, axis=1) * (100 / 255)).astype(np.int32).sum(axis=(1, 2))
     across = np.abs(np.diff(grids, axis=2) * (100 / 255)).astype(np.int32).sum(axis=(1, 2))
-    return np.minimum((down + across) // 90, 100).astype(np.int64)
+    qualities: NDArray[np.int64] = np.minimum((down + across) // 90, 100).astype(np.int64)
+    return qualities
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Reduction:
 
 def reduce(pixels: Pixels, down: Reduction, across: Reduction) -> Floats:
     """Luma of a picture, reduced along both axes: `down.size` x `across.size`, 0 to 255."""
-    height, width = pixels.shape[:2]
+    height = len(pixels)
     flat = pixels.reshape(height, -1)
     lines = np.empty((down.size, flat.shape[1]), np.float32)
     buffer = np.empty((max(w.shape[1] for _, _, w in down.blocks), flat.shape[1]), np.float32)
@@ -132,7 +135,8 @@ def resampling(lines: int, size: int, start: float = 0.0, stop: float | None = N
     edges = np.arange(lines)
     inside = np.clip(np.minimum(edges + 1, stop) - np.maximum(edges, start), 0, 1)
     weights = np.maximum(0, 1 - np.abs(edges + 0.5 - centres[:, np.newaxis]) / max(scale, 1)) * inside
-    return weights / weights.sum(axis=1, keepdims=True)
+    normalised: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def _box_filtered_samples(lines: int) -> NDArray[np.float64]:
@@ -150,7 +154,8 @@ def _box_filtered_samples(lines: int) -> NDArray[np.float64]:
     low, high = np.maximum(0, edges - before), np.minimum(lines - 1, edges + after)
     box = ((edges >= low[:, np.newaxis]) & (edges <= high[:, np.newaxis])) / (high - low + 1)[:, np.newaxis]
     chosen = ((np.arange(GRID) + 0.5) * lines / GRID).astype(np.int64)
-    return np.asarray(box[chosen] @ box)
+    samples: NDArray[np.float64] = box[chosen] @ box
+    return samples
 
 
 @lru_cache(maxsize=256)
