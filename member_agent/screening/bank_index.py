@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alliance import schemes
 from alliance.errors import AllianceError
+from alliance.names import Digest
 from member_agent.fingerprinting.image import Probe
 from member_agent.fingerprinting.text import Sketcher, TextItem, TextSketch
 from member_agent.matching.hamming import HammingIndex
@@ -99,7 +100,7 @@ class ImageBank:
             return
         values = np.frombuffer(b"".join(probe.hash for probe in probes), dtype=np.uint8).reshape(-1, 32)
         found = self._index.search(values, radius=self._radius)
-        best: dict[tuple[int, bytes, int], tuple[int, str]] = {}
+        best: dict[tuple[int, Digest, int], tuple[int, str]] = {}
         for probe_at, row, distance in zip(found.query_row, found.index_row, found.distance, strict=True):
             batch, inside = self._contents.locate(int(row))
             base = int(batch.rows.variant_of[inside])
@@ -110,7 +111,7 @@ class ImageBank:
         for (owner, digest, inside), (distance, kind) in sorted(best.items()):
             reason = f"picture alike, {distance} of 256 bits differ ({kind})"
             score = image_score(distance, self._radius)
-            yield _candidate(self._contents, queries[owner], by_digest[digest], inside, score, [reason])  # type: ignore[index]  # because a Digest is bytes
+            yield _candidate(self._contents, queries[owner], by_digest[digest], inside, score, [reason])
 
 
 def _candidate(

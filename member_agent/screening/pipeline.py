@@ -10,7 +10,7 @@ from pathlib import Path
 from alliance import schemes
 from alliance.errors import AllianceError
 from member_agent.catalog.model import Listing, RowError
-from member_agent.fingerprinting.decode import ImageDecoder, Mode
+from member_agent.fingerprinting.decode import ImageDecoder
 from member_agent.fingerprinting.image import Probe
 from member_agent.fingerprinting.text import TextItem
 from member_agent.screening.bank_index import ImageBank, Query, TextBank, TextLimits
@@ -89,7 +89,7 @@ class Screener:
         probes: dict[int, list[Probe]] = {}
         problems: list[str] = []
         with self._decoder() as workers:
-            results = workers.fingerprint_files([path for _, path in places], mode=Mode.PROBE)
+            results = workers.fingerprint_files([path for _, path in places], mode="probe")
             for (at, path), (_, result) in zip(places, results, strict=True):
                 if isinstance(result, AllianceError):
                     problems.append(f"row {listings[at].row}, {path.name}: {result.message} [{result.reason}]")

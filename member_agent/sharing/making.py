@@ -9,7 +9,7 @@ from itertools import islice
 from alliance import schemes
 from alliance.errors import AllianceError, InvalidInput
 from member_agent.catalog.model import Product
-from member_agent.fingerprinting.decode import ImageDecoder, Mode
+from member_agent.fingerprinting.decode import ImageDecoder, Result
 from member_agent.fingerprinting.text import Sketcher, TextItem
 from member_agent.sharing.keyring import GroupKey
 from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
@@ -71,12 +71,12 @@ def _images(products: Iterable[Product], labels: Labels, decoder: Callable[[], I
     with decoder() as workers:
         while chunk := list(islice(source, _IMAGE_CHUNK)):
             paths = [path for product in chunk for path in product.image_paths]
-            results = workers.fingerprint_files(paths, mode=Mode.PUBLISH)
+            results = workers.fingerprint_files(paths, mode="publish")
             for product in chunk:
                 yield _image_rows(product, [next(results)[1] for _ in product.image_paths], labels)
 
 
-def _image_rows(product: Product, results: Sequence[object], labels: Labels) -> Made:
+def _image_rows(product: Product, results: Sequence[Result], labels: Labels) -> Made:
     made: list[Row] = []
     kinds: list[str] = []
     problems: list[str] = []
@@ -85,7 +85,7 @@ def _image_rows(product: Product, results: Sequence[object], labels: Labels) -> 
             problems.append(f"{path.name}: {result.message} [{result.reason}]")
             continue
         base = len(made)
-        for variant in result:  # type: ignore[attr-defined]  # because it is an error or a list of variants
+        for variant in result:
             first = len(made) == base
             made.append(
                 _row(
