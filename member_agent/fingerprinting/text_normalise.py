@@ -5,7 +5,7 @@ and look-alike letters of other scripts are gone. Pure; the same input gives the
 machine with the same Unicode tables, and plain ASCII never needs them.
 
 The look-alike table is hand-made from the letters of Unicode TS 39 (confusables) that stand for a Latin
-letter in a brand name. It is applied before case folding: capital Nu is an N, small nu is a v.
+letter in a brand name. It is applied before case folding (capital Nu is an N, small nu a v) and after.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     text = _UNSEEN.sub("", unicodedata.normalize("NFKD", text))
-    return unicodedata.normalize("NFKC", text.translate(_TO_LATIN).casefold())
+    return unicodedata.normalize("NFKC", text.translate(_TO_LATIN).casefold().translate(_TO_LATIN))
 
 
 def words(folded: str) -> tuple[list[str], list[str]]:
