@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from alliance.errors import Unavailable
 from demo.processes import Children, Daemon
-from demo.world import MemberPlan
+from demo.world import PHOTOS, TITLES, MemberPlan
 
 _MODULE = "member_agent"
 _PATIENCE_SECONDS = 90.0
@@ -24,7 +24,14 @@ class Match(NamedTuple):
 
     listing: str
     fingerprint: str
-    score: int
+
+
+class Own(NamedTuple):
+    """One of a member's own fingerprints: the product it is of, and whether others told that it matched."""
+
+    fingerprint: str
+    product: str
+    matched: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +65,16 @@ class Agent:
         """Waits until this member has the key of each of its groups. Raises: Unavailable."""
         self._until(lambda: self._ask("sync")["keys_awaited"], lambda awaited: not awaited, "the keys of its groups")
 
-    def import_catalogue(self, table: Path) -> int:
-        """Imports a table of products. Returns how many rows."""
-        return int(self._ask("catalog", "import", str(table), "--source", "products", "--yes")["rows"])
+    def import_all(self) -> int:
+        """Imports the member's own products and photos. Returns how many rows and pictures."""
+        rows = 0
+        for source, path in self.sources():
+            rows += int(self._ask("catalog", "import", str(path), "--source", source, "--yes")["rows"])
+        return rows
 
-    def import_photos(self, folder: Path) -> int:
-        """Imports a folder of photos. Returns how many."""
-        return int(self._ask("catalog", "import", str(folder), "--source", "photos", "--yes")["rows"])
-
-    def publish(self, bank: str, source: str) -> int:
-        """Publishes the fingerprints of a source. Returns how many."""
-        return int(self._ask("publish", "--bank", bank, "--source", source)["rows"])
+    def publish_all(self) -> dict[str, int]:
+        """Publishes fingerprints of what was imported, each source into the bank of its name; how many in each."""
+        return {bank: int(self._ask("publish", "--bank", bank, "--source", bank)["rows"]) for bank, _ in self.sources()}
 
     def sync(self, bank: str, expected: int) -> int:
         """Fetches a bank until it holds so many fingerprints. Returns how many. Raises: Unavailable."""
@@ -84,9 +90,16 @@ class Agent:
         results.parent.mkdir(exist_ok=True)
         return dict(self._ask("screen", str(table), "--out", str(results), "--bank", bank, *options))
 
-    def published(self, bank: str) -> dict[str, str]:
-        """Own fingerprints in a bank: which of the member's own products each is."""
-        return {row["fingerprint"]: row["product"] for row in self._ask("published", "--bank", bank)}
+    def send_waiting(self) -> None:
+        """Sends what waits in the outbox, such as bucketed hits, rather than leave it to the daemon's next pass."""
+        self._ask("sync")
+
+    def published(self, bank: str) -> list[Own]:
+        """Own fingerprints in a bank."""
+        return [
+            Own(fingerprint=row["fingerprint"], product=row["product"], matched=row["hits"] != "none")
+            for row in self._ask("published", "--bank", bank)
+        ]
 
     def verify_log(self) -> Mapping[str, Any]:
         """Recomputes the hub's log: verified, size, root. Raises: AllianceError if it does not hold."""
@@ -95,6 +108,10 @@ class Agent:
     def egress(self) -> dict[str, int]:
         """Bytes that left this agent, by type, from its own ledger."""
         return dict(self._ask("egress", "summary")["by_type"])
+
+    def sources(self) -> list[tuple[str, Path]]:
+        """What the member brings, by bank; one after the other, as a catalogue is imported by one process at a time."""
+        return [(bank, path) for bank, path in ((TITLES, self.plan.catalogue), (PHOTOS, self.plan.photos)) if path]
 
     def _until(self, look: Callable[[], T], enough: Callable[[T], bool], what: str) -> T:
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -113,4 +130,4 @@ def read_matches(results: Path) -> Iterator[Match]:
     with results.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            yield Match(listing=row["listing"], fingerprint=row["fingerprint"], score=row["score"])
+            yield Match(listing=row["listing"], fingerprint=row["fingerprint"])

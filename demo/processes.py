@@ -179,6 +179,6 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _failed(what: str, how: str, log: Path) -> AllianceError:
-    lines = log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
-    last = "".join(f"\n  | {line}" for line in lines)
+    said = log.read_text("utf-8", "replace").rpartition("\n$ ")[2]
+    last = "".join(f"\n  | {line}" for line in said.splitlines()[-_LAST_LINES:])
     return AllianceError(f"{what} {how}{last}\n", reason="CHILD_FAILED", remedy=f"see {log}")

@@ -80,6 +80,7 @@ def _figures(outcome: Outcome) -> Table:
         f"{images.false_matches:,}",
         f"among those and {images.strangers:,} altered copies of unpublished ones",
     )
+    table.add_row("told to publishers", f"{outcome.matched:,}", "fingerprints matched somewhere; how often, in buckets")
     table.add_row(
         "log", f"{outcome.log.size:,}", "entries, " + ("verified" if outcome.log.verified else "NOT VERIFIED")
     )

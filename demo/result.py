@@ -54,7 +54,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """All of it. `published` counts fingerprints by bank."""
+    """All of it. `published` counts fingerprints by bank; of `matched` their publishers were told, in buckets."""
 
     generated: bool
     source: str
@@ -63,6 +63,7 @@ class Outcome:
     screenings: Sequence[Screening]
     text: TextScore
     images: ImageScore
+    matched: int
     log: Log
     at_the_hub: AtTheHub
     seconds: float

@@ -21,10 +21,8 @@ from demo.processes import Children
 from demo.result import Log, Member, Outcome, Screening
 from demo.scoring import Pair, score_images, score_text
 from demo.steps import Steps
-from demo.world import World
+from demo.world import PHOTOS, TITLES, World
 
-TITLES: Final = "titles"
-PHOTOS: Final = "photos"
 _SCHEMES: Final = {TITLES: "terms-v1", PHOTOS: "pdq-256"}
 # Each published title keeps its best listing only: one candidate a product for the marketplace to look at.
 _ONE_EACH: Final = ("--per-fingerprint", "1")
@@ -84,7 +82,7 @@ def _enrol(cast: Cast) -> None:
 
     def enrol(agent: Agent) -> None:
         agent.join(cast.hub.invite(agent.name, agent.plan.role))
-        for group in _groups(agent):
+        for group in agent.plan.groups:
             cast.hub.add_to_group(group, agent.name)
 
     jobs = [partial(enrol, agent) for agent in cast.agents]
@@ -96,25 +94,22 @@ def _enrol(cast: Cast) -> None:
     cast.children.check()
 
 
-def _groups(agent: Agent) -> list[str]:
-    return [TITLES] * agent.plan.shares_titles + [PHOTOS] * agent.plan.shares_photos
-
-
 def _publish(cast: Cast) -> dict[str, int]:
     """Members import their own files and publish fingerprints of them. Returns how many are in each bank."""
-    with_products = [(agent, agent.plan.catalogue) for agent in cast.agents if agent.plan.catalogue]
-    with_photos = [(agent, agent.plan.photos) for agent in cast.agents if agent.plan.photos]
-    imports = [partial(agent.import_catalogue, table) for agent, table in with_products]
-    imports += [partial(agent.import_photos, folder) for agent, folder in with_photos]
-    cast.side_by_side("members import their own products", imports, lambda rows: f"{sum(rows):,} rows and pictures")
-
-    banks = [TITLES] * len(with_products) + [PHOTOS] * len(with_photos)
-    jobs = [partial(agent.publish, TITLES, "products") for agent, _ in with_products]
-    jobs += [partial(agent.publish, PHOTOS, "photos") for agent, _ in with_photos]
-    rows = cast.side_by_side("members publish sealed fingerprints", jobs, lambda rows: f"{sum(rows):,} fingerprints")
+    with_data = [agent for agent in cast.agents if agent.plan.catalogue or agent.plan.photos]
+    cast.side_by_side(
+        "members import their own products",
+        [agent.import_all for agent in with_data],
+        lambda rows: f"{sum(rows):,} rows and pictures",
+    )
+    published = cast.side_by_side(
+        "members publish sealed fingerprints",
+        [agent.publish_all for agent in with_data],
+        lambda done: f"{sum(sum(one.values()) for one in done):,} fingerprints",
+    )
     total: Counter[str] = Counter()
-    for bank, count in zip(banks, rows, strict=True):
-        total[bank] += count
+    for by_bank in published:
+        total.update(by_bank)
     return dict(total)
 
 
@@ -137,10 +132,18 @@ def _screen(cast: Cast, published: dict[str, int]) -> list[Screening]:
             file=file,
         )
 
-    jobs = [partial(screen, *one) for one in work]
-    return cast.side_by_side(
-        "marketplaces screen their listings", jobs, lambda done: f"{sum(one.listings for one in done):,} listings"
+    screenings = cast.side_by_side(
+        "marketplaces screen their listings, at home",
+        [partial(screen, *one) for one in work],
+        lambda done: f"{sum(one.listings for one in done):,} listings",
     )
+    marketplaces = {agent.name: agent for agent, _, _ in work}
+    cast.side_by_side(
+        "marketplaces report hits, in buckets",
+        [agent.send_waiting for agent in marketplaces.values()],
+        lambda done: f"by {len(done)} marketplaces",
+    )
+    return screenings
 
 
 def _verify(cast: Cast) -> Log:
@@ -153,18 +156,29 @@ def _verify(cast: Cast) -> Log:
 
 
 def _judge(cast: Cast, published: dict[str, int], screenings: Sequence[Screening], log: Log) -> Outcome:
-    """Puts together what the parties found, asks each what left it, and looks at the hub's disk."""
+    """Asks each member what left it and what its fingerprints are of, scores the matches, looks at the hub's disk."""
     world = cast.world
-    with cast.steps.step("scoring against what is known to be true") as step:
-        titles = _pairs(cast, [one for one in screenings if one.bank == TITLES and one.member == world.scored])
-        pictures = _pairs(cast, [one for one in screenings if one.bank == PHOTOS])
-        text, images = score_text(titles, world.true_pairs), score_images(pictures, world.copies)
-        step.outcome = f"{len(world.true_pairs):,} true pairs, {len(world.copies):,} pictures"
     sent = cast.side_by_side(
-        "agents sum up what left them",
+        "members sum up what left them",
         [agent.egress for agent in cast.agents],
         lambda all_of_them: f"{sum(sum(one.values()) for one in all_of_them):,} bytes",
     )
+    publishers = [(agent, bank) for agent in cast.agents for bank, _ in agent.sources()]
+    own = cast.side_by_side(
+        "publishers look up the products behind matches",
+        [partial(agent.published, bank) for agent, bank in publishers],
+        lambda found: f"{sum(map(len, found)):,} fingerprints",
+    )
+    products = {one.fingerprint: one.product for rows in own for one in rows}
+
+    def pairs(bank: str, member: str) -> list[Pair]:
+        files = [one.file for one in screenings if (one.bank, one.member) == (bank, member)]
+        return [Pair(products[match.fingerprint], match.listing) for file in files for match in read_matches(file)]
+
+    with cast.steps.step("scoring against what is known to be true") as step:
+        text = score_text(pairs(TITLES, world.scored), world.true_pairs)
+        images = score_images(pairs(PHOTOS, world.scored), world.copies)
+        step.outcome = f"{len(world.true_pairs):,} true pairs, {len(world.copies):,} pictures"
     with cast.steps.step("looking for titles on the hub's disk") as step:
         at_the_hub = look(cast.hub.home, world.titles)
         step.outcome = f"{at_the_hub.found} of {at_the_hub.sought} found in {at_the_hub.size:,} bytes"
@@ -179,17 +193,8 @@ def _judge(cast: Cast, published: dict[str, int], screenings: Sequence[Screening
         screenings=screenings,
         text=text,
         images=images,
+        matched=sum(one.matched for rows in own for one in rows),
         log=log,
         at_the_hub=at_the_hub,
         seconds=cast.steps.seconds,
     )
-
-
-def _pairs(cast: Cast, screenings: Sequence[Screening]) -> list[Pair]:
-    """Matches by the publishers' own product keys; each publisher knows only what is behind its own fingerprints."""
-    banks = {one.bank for one in screenings}
-    products: dict[str, str] = {}
-    for agent in cast.agents:
-        for bank in banks & set(_groups(agent)):
-            products |= agent.published(bank)
-    return [Pair(products[match.fingerprint], match.listing) for one in screenings for match in read_matches(one.file)]

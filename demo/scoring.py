@@ -78,8 +78,8 @@ def score_images(matches: Iterable[Pair], copies: Sequence[Copy]) -> ImageScore:
     hits = Counter(expected[pair] for pair in distinct if pair in expected)
     shown = Counter(expected.values())
     return ImageScore(
-        found={name: hits[name] for name in shown},
-        copies=dict(shown),
+        found={name: hits[name] for name in sorted(shown)},
+        copies=dict(sorted(shown.items())),
         strangers=sum(1 for copy in copies if not copy.photo),
         false_matches=sum(1 for pair in distinct if pair not in expected),
     )

@@ -10,8 +10,13 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from demo.scoring import Copy, Pair
+
+# The two banks, the groups that share them, and the sources of a member's catalogue that are published into them.
+TITLES: Final = "titles"
+PHOTOS: Final = "photos"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,10 @@ class MemberPlan:
     offers: Path | None = None
 
     @property
-    def shares_titles(self) -> bool:
-        return self.catalogue is not None or self.listings is not None
-
-    @property
-    def shares_photos(self) -> bool:
-        return self.photos is not None or self.offers is not None
+    def groups(self) -> list[str]:
+        """The groups it belongs to: those whose bank it publishes into or screens against."""
+        shares = {TITLES: self.catalogue or self.listings, PHOTOS: self.photos or self.offers}
+        return [group for group, path in shares.items() if path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

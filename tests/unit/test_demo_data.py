@@ -16,7 +16,7 @@ import bench.data
 from alliance.errors import FailedPrecondition, InvalidInput, NotFound
 from demo import generated_data, real_data
 from demo.copies import Picture, put_up
-from demo.world import MemberPlan, World
+from demo.world import TITLES, MemberPlan, World
 
 PHOTOS = 24
 
@@ -50,7 +50,7 @@ def with_few_photos(data: Path, folder: Path) -> Path:
 def check(world: World) -> None:
     """What holds in any world."""
     assert roles(world) == {"brand": 4, "association": 1, "marketplace": 2, "regulator": 1}
-    folders = {one.name: one.catalogue or one.listings for one in world.members if one.shares_titles}
+    folders = {one.name: one.catalogue or one.listings for one in world.members if TITLES in one.groups}
     assert all(path and path.parent.name == name for name, path in folders.items()), "its files, in its folder"
     products = [row["id"] for one in world.members if one.catalogue for row in rows(one.catalogue)]
     assert len(products) == len(set(products)) == len(world.titles)

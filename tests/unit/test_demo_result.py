@@ -37,6 +37,7 @@ OUTCOME = Outcome(
         strangers=15,
         false_matches=1,
     ),
+    matched=17,
     log=Log(size=42, verified=True, root="ab" * 32),
     at_the_hub=AtTheHub(files=3, size=999, sought=30, found=0, sample=bytes(range(64)), sample_of="blobs/complete/ab"),
     seconds=12.34,
