@@ -53,15 +53,21 @@ class Agent:
         """Use as a context manager."""
         return hub_client.connect(self.home, self.settings, self.secrets, self.ledger)
 
+    def audit(self, hub: HubClient) -> None:
+        """Verifies what is new in the log, and that no identity in it claims to be ours. Raises: Corrupt."""
+        self.log.update_quietly(hub)
+        self.directory.watch_own()
+
     def decoder(self) -> ImageDecoder:
         return ImageDecoder(workers=limits.workers(), memory_limit_bytes=DECODER_MEMORY)
 
-    def target(self, hub: HubClient, bank: BankId) -> Target:
+    def target(self, hub: HubClient, bank: BankId, *, dry_run: bool = False) -> Target:
         """Where to publish: the bank as the hub lists it, and the group's key. Raises: NotFound."""
         for one in self.synchroniser.banks(hub):
             if one.name == bank:
                 group = group_id(one.group)
-                return Target(bank=bank, group=group, scheme=one.scheme, key=self.keyring.current(hub, group))
+                key = self.keyring.rehearsed(group) if dry_run else self.keyring.current(hub, group)
+                return Target(bank=bank, group=group, scheme=one.scheme, key=key)
         raise NotFound(
             f"no bank {bank} among this member's groups",
             reason="BANK_NOT_FOUND",
@@ -96,7 +102,7 @@ def _wire(
 ) -> Agent:
     identity = Identity(member_id(settings.hub_member), secrets)
     log = AuditLog(db, alliance=settings.hub_alliance, log_key=bytes.fromhex(settings.hub_log_key))
-    directory = Directory(db, log)
+    directory = Directory(db, log, own=identity.public)
     return Agent(
         home=home,
         settings=settings,

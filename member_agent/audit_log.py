@@ -54,9 +54,10 @@ class AuditLog:
 
     def update(self, hub: HubClient) -> Head:
         """Brings the copy to the hub's newest head. Raises: Corrupt."""
+        # Read before asking: another process of this agent may store newer leaves than the head that is answered.
+        hashes = self._hashes()
         answer = hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse)
         signed = checkpoint.open_note(answer.checkpoint, origin=self._origin, key=self._key)
-        hashes = self._hashes()
         if signed.size < len(hashes):
             raise self._evidence(f"the log shrank from {len(hashes)} to {signed.size} leaves")
         frontier, _ = merkle.Frontier().append(hashes)
@@ -70,28 +71,34 @@ class AuditLog:
                 tx.execute(insert(leaf_table).on_conflict_do_nothing(), leaves)
         return Head(size=grown.size, root=grown.root)
 
-    def find(self, *, event: str, subject: str) -> list[bytes]:
-        """The digests of verified leaves with this event and subject, oldest first."""
+    def find(self, *, event: str, subject: str) -> list[tuple[str, bytes]]:
+        """Verified leaves with this subject and event, or `event:DETAIL`, oldest first: event and digest."""
+        of_kind = (leaf_table.c.event == event) | leaf_table.c.event.startswith(f"{event}:", autoescape=True)
         with self._db.read() as tx:
             rows = tx.execute(
-                select(leaf_table.c.digest)
-                .where(leaf_table.c.subject == subject, leaf_table.c.event == event)
+                select(leaf_table.c.event, leaf_table.c.digest)
+                .where(leaf_table.c.subject == subject, of_kind)
                 .order_by(leaf_table.c.leaf_index)
             ).all()
-        return [bytes(row.digest) for row in rows]
+        return [(row.event, bytes(row.digest)) for row in rows]
 
-    def require(self, hub: HubClient, *, event: str, subject: str, digest: bytes) -> None:
-        """The log says exactly this, once; waits a moment for the hub's sequencer.
+    def require(self, hub: HubClient, *, event: str, subject: str, digest: bytes, detail: str = "") -> None:
+        """The log says exactly this, `event` or `event:detail`, once and with no other detail.
 
-        Raises: Corrupt where the log says something else, or still nothing.
+        Waits a moment for the hub's sequencer. Raises: Corrupt where the log says something else, or still nothing.
         """
+        found = self.await_event(hub, event=event, subject=subject)
+        if found != [(f"{event}:{detail}" if detail else event, digest)]:
+            what = "nothing" if not found else "something else"
+            raise self._evidence(f"the log says {what} of {event} for {subject}")
+
+    def await_event(self, hub: HubClient, *, event: str, subject: str) -> list[tuple[str, bytes]]:
+        """As `find`, but gives the hub's sequencer a moment to come to it."""
         ends = time.monotonic() + WAIT_SECONDS
         while not (found := self.find(event=event, subject=subject)) and time.monotonic() < ends:
             self.update_quietly(hub)
             time.sleep(0.05)
-        if found != [digest]:
-            what = "nothing" if not found else "something else"
-            raise self._evidence(f"the log says {what} of {event} for {subject}")
+        return found
 
     def update_quietly(self, hub: HubClient) -> None:
         """An update while the log may still be empty."""
@@ -108,9 +115,12 @@ class AuditLog:
     def _fetch(self, hub: HubClient, start: int, end: int) -> Iterator[dict[str, Any]]:
         if start == end:
             return
-        for leaf in hub.pages(pb.ListLeavesRequest(start_index=start), pb.ListLeavesResponse, lambda page: page.leaves):
-            if leaf.index >= end:
+        pages = hub.pages(pb.ListLeavesRequest(start_index=start), pb.ListLeavesResponse, lambda page: page.leaves)
+        for expected, leaf in enumerate(pages, start):
+            if expected == end:
                 return
+            if leaf.index != expected:
+                raise self._evidence(f"leaf {leaf.index} came where {expected} was due")
             event = AuditEvent.from_bytes(leaf.data)
             yield {
                 "leaf_index": leaf.index,

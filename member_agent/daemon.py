@@ -50,6 +50,7 @@ class Daemon:
         self._home = home
         self._clock = clock
         self._stop = threading.Event()
+        self._backoff = Backoff()
 
     def stop(self) -> None:
         self._stop.set()
@@ -57,14 +58,12 @@ class Daemon:
     def run(self) -> None:
         """Until `stop`. Raises: FailedPrecondition if another daemon runs, NotAuthenticated when expelled."""
         with FileLock(self._home.daemon_lock, wait=0):
-            backoff = Backoff()
             while not self._stop.is_set():
                 try:
                     self._connected()
-                    backoff = Backoff()
                 except (Unavailable, NotPermitted) as error:
-                    backoff = backoff.failed()
-                    pause = backoff.pause(random.random())  # noqa: S311  # because jitter is no secret
+                    self._backoff = self._backoff.failed()
+                    pause = self._backoff.pause(random.random())  # noqa: S311  # because jitter is no secret
                     log.warning("hub_unreachable", reason=error.reason, message=error.message, retry_in=round(pause, 1))
                     self._stop.wait(pause)
 
@@ -80,6 +79,7 @@ class Daemon:
                 if self._renewed(agent, hub):
                     return
                 one_pass(agent, hub)
+                self._backoff = Backoff()
                 if (ended := self._next(hints, agent.settings.sync_seconds)) is not None:
                     raise ended
 
@@ -91,7 +91,8 @@ class Daemon:
                     hints.put(None)
             hints.put(Unavailable("the watch ended", reason="WATCH_ENDED"))
         except AllianceError as error:
-            hints.put(error if isinstance(error, Unavailable | NotPermitted | NotAuthenticated) else None)
+            known = isinstance(error, Unavailable | NotPermitted | NotAuthenticated)
+            hints.put(error if known else Unavailable(f"the watch ended: {error.message}", reason="WATCH_ENDED"))
 
     def _next(self, hints: queue.Queue[AllianceError | None], seconds: float) -> AllianceError | None:
         """Waits for a hint or the time; hints that came together are one."""
@@ -121,7 +122,7 @@ class Daemon:
 def one_pass(agent: Agent, hub: HubClient) -> None:
     """Everything there is to do now, in the order that each step needs the one before."""
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("audit", lambda: agent.log.update_quietly(hub)),
+        ("audit", lambda: agent.audit(hub)),
         ("keys", lambda: _keys(agent, hub)),
         ("outbox", lambda: agent.outbox.drain(hub)),
         ("sync", lambda: agent.synchroniser.run(hub)),

@@ -1,6 +1,7 @@
-"""Who the other members are: public identities, accepted only if the audit log has the very same, then pinned.
+"""Who the members are: public identities, accepted only if the audit log has the very same, then pinned.
 
-A changed identity under a pinned name is refused: the hub cannot swap keys under a member.
+A changed identity under a pinned name is refused: the hub cannot swap keys under a member. This member's own
+identity is pinned from the start, and a second one in the log, which it did not make, is an alarm.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ identity_table = Table(
     Column("sealing_key", LargeBinary, nullable=False),
 )
 
+# The event of an enrolment in the log; its detail is the member's role.
+ENROLLED = "member_enrolled"
+LEFT, EXPELLED = "member_left", "member_expelled"
+
 
 class Directory:
-    def __init__(self, db: LocalDatabase, log: AuditLog) -> None:
-        self._db, self._log = db, log
+    def __init__(self, db: LocalDatabase, log: AuditLog, *, own: PublicIdentity) -> None:
+        self._db, self._log, self._own = db, log, own
 
     def get(self, hub: HubClient, member: MemberId) -> PublicIdentity:
         """The pinned identity, fetched and checked at first need. Raises: NotFound, Corrupt."""
@@ -46,6 +51,23 @@ class Directory:
                 found[MemberId(one.name)] = self._admit(hub, one)
         return found
 
+    def require_gone(self, hub: HubClient, member: MemberId) -> None:
+        """Raises: Corrupt, unless the log says that the member left or was expelled."""
+        if self._log.find(event=EXPELLED, subject=member) or self._log.await_event(hub, event=LEFT, subject=member):
+            return
+        raise Corrupt(
+            f"the hub withdraws for {member}, and the log does not say that it is gone",
+            reason="TOMBSTONE_FORGED",
+            remedy="keep this agent's home as evidence, tell the alliance",
+        )
+
+    def watch_own(self) -> None:
+        """Raises: Corrupt, where the log has an identity of this member that is not its own."""
+        own = identity_digest(self._own.signing_key, self._own.sealing_key)
+        for event, digest in self._log.find(event=ENROLLED, subject=self._own.member):
+            if digest != own:
+                raise self._changed(f"the log has a {event} of this member that it did not make")
+
     def _admit(self, hub: HubClient, one: membership_pb2.Member) -> PublicIdentity:
         member = MemberId(one.name)
         shown = PublicIdentity(
@@ -54,15 +76,11 @@ class Directory:
         pinned = self._pinned(member)
         if pinned is not None:
             if pinned != shown:
-                raise Corrupt(
-                    f"the hub shows another identity of {member} than before",
-                    reason="IDENTITY_CHANGED",
-                    remedy="keep this agent's home as evidence, tell the alliance",
-                )
+                raise self._changed(f"the hub shows another identity of {member} than before")
             return pinned
         role = enrolment_pb2.MemberRole.Name(one.role).removeprefix("MEMBER_ROLE_").lower()
         digest = identity_digest(shown.signing_key, shown.sealing_key)
-        self._log.require(hub, event=f"member_enrolled:{role}", subject=member, digest=digest)
+        self._log.require(hub, event=ENROLLED, detail=role, subject=member, digest=digest)
         with self._db.write() as tx:
             tx.execute(
                 insert(identity_table)
@@ -72,11 +90,16 @@ class Directory:
         return shown
 
     def _pinned(self, member: MemberId) -> PublicIdentity | None:
+        if member == self._own.member:
+            return self._own
         with self._db.read() as tx:
             row = tx.execute(select(identity_table).where(identity_table.c.member == member)).first()
         if row is None:
             return None
         return PublicIdentity(member=member, signing_key=bytes(row.signing_key), sealing_key=bytes(row.sealing_key))
+
+    def _changed(self, what: str) -> Corrupt:
+        return Corrupt(what, reason="IDENTITY_CHANGED", remedy="keep this agent's home as evidence, tell the alliance")
 
     def _missing(self, member: MemberId) -> PublicIdentity:
         raise NotFound(f"{member} has not enrolled", reason="IDENTITY_MISSING")

@@ -47,7 +47,7 @@ def publish(
         expiry=expiry_day(expires_days, utc_now()),
     )
     with open_agent(home(context)) as agent, agent.connect() as hub, agent.publisher() as publisher:
-        target = agent.target(hub, default_bank(agent, hub, bank))
+        target = agent.target(hub, default_bank(agent, hub, bank), dry_run=dry_run)
         report = publisher.publish(
             target,
             labels,
@@ -136,14 +136,12 @@ def sync(
     only = bank_id(qualified("banks", bank)) if bank else None
     with open_agent(home(context)) as agent, agent.connect() as hub:
         hub.handshake()
-        agent.log.update_quietly(hub)
+        agent.audit(hub)
         keys = agent.keyring.current_all(hub)
         agent.outbox.drain(hub)
-        if again:
-            for state in agent.banks.states():
-                if only in (None, state.id):
-                    agent.banks.drop(state.id)
-        synced = agent.synchroniser.run(hub, only=only, progress=lambda at: _note(f"{at.bank} {at.cursor}/{at.head}"))
+        synced = agent.synchroniser.run(
+            hub, only=only, again=again, progress=lambda at: _note(f"{at.bank} {at.cursor}/{at.head}")
+        )
     rows: list[dict[str, object]] = [
         {
             "bank": one.bank,

@@ -60,6 +60,7 @@ tombstone_table = Table(
     Column("bank", String, primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("batch_digest", LargeBinary, nullable=False),
+    Column("publisher", String, nullable=False),
     # Row numbers as little-endian u32; empty: the whole batch.
     Column("rows", LargeBinary, nullable=False),
 )
@@ -89,10 +90,11 @@ class SealedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTombstone:
-    """`rows` of the batch that no longer count; empty means all."""
+    """`rows` of the batch that no longer count, if it is of the same publisher; empty means all."""
 
     seq: int
     batch_digest: Digest
+    publisher: MemberId
     rows: tuple[int, ...]
 
 
@@ -151,6 +153,7 @@ class BankStore:
                         bank=state.id,
                         seq=tombstone.seq,
                         batch_digest=tombstone.batch_digest,
+                        publisher=tombstone.publisher,
                         rows=np.asarray(tombstone.rows, dtype="<u4").tobytes(),
                     )
                 )
@@ -197,17 +200,11 @@ class BankStore:
             StoredTombstone(
                 seq=row.seq,
                 batch_digest=Digest(bytes(row.batch_digest)),
+                publisher=MemberId(row.publisher),
                 rows=tuple(np.frombuffer(row.rows, dtype="<u4").tolist()),
             )
             for row in rows
         ]
-
-    def publisher_of(self, bank: BankId, digest: Digest) -> MemberId | None:
-        with self.db.read() as tx:
-            row = tx.execute(
-                select(batch_table.c.publisher).where(batch_table.c.bank == bank, batch_table.c.digest == digest)
-            ).first()
-        return None if row is None else MemberId(row.publisher)
 
     def size(self, bank: BankId) -> BankSize:
         with self.db.read() as tx:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance import schemes
 from alliance.errors import AllianceError, Corrupt
 from alliance.names import Digest, MemberId
 from member_agent.sharing import rows, sealing
@@ -63,8 +64,10 @@ def open_bank(store: BankStore, keyring: Keyring, bank: BankState, *, today: int
     by_digest = {batch.digest: batch for batch in batches}
     for tombstone in store.tombstones(bank.id):
         batch = by_digest.get(tombstone.batch_digest)
-        if batch is not None:
-            batch.alive[list(tombstone.rows) if tombstone.rows else slice(None)] = False
+        # Signed by its publisher, whatever it says: nobody withdraws what is another's, or rows that are not there.
+        if batch is not None and batch.publisher == tombstone.publisher:
+            rows_gone = [row for row in tombstone.rows if row < len(batch.alive)]
+            batch.alive[rows_gone if tombstone.rows else slice(None)] = False
     return BankContents(state=bank, batches=tuple(batches), problems=tuple(problems))
 
 
@@ -82,8 +85,8 @@ def _open(keyring: Keyring, bank: BankState, sealed: SealedBatch, today: int) ->
         row_count=sealed.row_count,
     )
     unpacked = rows.unpack(plain)
-    if len(unpacked) != sealed.row_count:
-        raise Corrupt("it has another number of rows than signed", reason="ROWS_MALFORMED", remedy="tell its publisher")
+    if len(unpacked) != sealed.row_count or unpacked.width != schemes.scheme(bank.scheme).width:
+        raise Corrupt("its rows are not those of its header", reason="ROWS_MALFORMED", remedy="tell its publisher")
     alive = (unpacked.expiry == 0) | (unpacked.expiry >= today)
     return OpenBatch(digest=sealed.digest, publisher=sealed.publisher, epoch=sealed.epoch, rows=unpacked, alive=alive)
 

@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Boolean, Column, ColumnElement, Integer, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance import canonical
@@ -87,6 +99,16 @@ class Keyring:
         secret = keystore.unwrap(self._data_key, bytes(row.wrapped), self._context(group, epoch))
         return GroupKey(group=group, epoch=epoch, secret=secret)
 
+    def rehearsed(self, group: GroupId) -> GroupKey:
+        """A key to compute with and send nothing under: the newest held, else one made up for the moment."""
+        with self._db.read() as tx:
+            epoch = tx.execute(
+                select(func.max(group_key_table.c.epoch)).where(group_key_table.c.group_name == group)
+            ).scalar_one()
+        if epoch is not None:
+            return self.held(group, epoch)
+        return GroupKey(group=group, epoch=1, secret=os.urandom(canonical.EPOCH_SECRET_SIZE))
+
     def current(self, hub: HubClient, group: GroupId) -> GroupKey:
         """The newest epoch's key: held, opened, or made; newcomers are wrapped in on the way.
 
@@ -120,7 +142,15 @@ class Keyring:
         return found
 
     def _state(self, hub: HubClient, group: GroupId) -> pb.GetGroupKeyResponse:
-        return hub.call(pb.GetGroupKeyRequest(group=group), pb.GetGroupKeyResponse)
+        """Raises: Corrupt for another group's key, under which this group's values would reach that group."""
+        state = hub.call(pb.GetGroupKeyRequest(group=group), pb.GetGroupKeyResponse)
+        if state.HasField("epoch") and state.epoch.group != group:
+            raise Corrupt(
+                f"asked for the key of {group}, the hub shows that of {state.epoch.group}",
+                reason="GROUP_MISMATCH",
+                remedy="keep this agent's home as evidence, tell the alliance",
+            )
+        return state
 
     def _settle(self, hub: HubClient, epoch: pb.GroupKeyEpoch) -> None:
         """Compares what is held with what the hub shows; a proposal of ours that lost is dropped.
@@ -171,6 +201,7 @@ class Keyring:
         """Opens a wrap and checks everything about it. Raises: Corrupt."""
         group, me = group_id(epoch.group), self._identity.public.member
         creator = self._directory.get(hub, member_id(epoch.creator))
+        self._require_admitted(hub, group, creator.member)
         creator.verify(epoch.signature, canonical.epoch_bytes(group, epoch.epoch, creator.member, epoch.commitment))
         sender = self._directory.get(hub, member_id(wrap.sender))
         sender.verify(
@@ -186,11 +217,22 @@ class Keyring:
         return key
 
     def _wrap_in(self, hub: HubClient, key: GroupKey, newcomers: list[MemberId]) -> None:
-        """Wraps the key to newcomers whose identity is in the log."""
+        """Wraps the key to newcomers whose identity and admission to the group are in the log. Raises: Corrupt."""
         commitment = canonical.epoch_commitment(key.group, key.epoch, key.secret)
+        for member in newcomers:
+            self._require_admitted(hub, key.group, member)
         wraps = [self._wrap(hub, key, commitment, member) for member in newcomers]
         request = pb.AddWrapsRequest(request_id=str(uuid.uuid4()), wraps=wraps)
         hub.call(request, pb.AddWrapsResponse)
+
+    def _require_admitted(self, hub: HubClient, group: GroupId, member: MemberId) -> None:
+        """The hub cannot quietly put anyone into a group: the log, which all members see, has it. Raises: Corrupt."""
+        if not self._log.await_event(hub, event=f"group_joined:{group}", subject=member):
+            raise Corrupt(
+                f"the hub shows {member} in {group}, the log does not",
+                reason="ADMISSION_MISSING",
+                remedy="keep this agent's home as evidence, tell the alliance",
+            )
 
     def _wrap(self, hub: HubClient, key: GroupKey, commitment: bytes, recipient: MemberId) -> pb.KeyWrap:
         me = self._identity.public

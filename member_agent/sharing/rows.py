@@ -75,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Unpacked columns of one batch; `values` is (n, w) uint8, or a tuple of n bytes where they vary."""
+    """Unpacked columns of one batch; `values` is (n, w) uint8, or a tuple of n bytes where they vary (`width` 0)."""
 
     marks: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
@@ -90,6 +90,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.marks)
+
+    @property
+    def width(self) -> int:
+        return 0 if isinstance(self.values, tuple) else int(self.values.shape[1])
 
     def brand_of(self, row: int) -> str:
         index = int(self.brand[row])

@@ -43,7 +43,7 @@ def unseal(sealed: bytes, key: GroupKey, *, bank: BankId, publisher: MemberId, s
         padded = AESGCM(key.bank_key(bank, salt)).decrypt(_NONCE, ciphertext, aad)
     except InvalidTag as error:
         raise Corrupt("a batch does not open", reason="BATCH_UNOPENABLE", remedy="tell its publisher") from error
-    (size,) = struct.unpack_from("<Q", padded)
+    size = int.from_bytes(padded[:8], "little")
     if size > len(padded) - 8:
         raise Corrupt("a batch's length is wrong", reason="BATCH_MALFORMED", remedy="tell its publisher")
     return padded[8 : 8 + size]

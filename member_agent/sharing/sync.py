@@ -56,11 +56,32 @@ class Synchroniser:
         return list(hub.pages(pb.ListBanksRequest(), pb.ListBanksResponse, lambda page: page.banks))
 
     def run(
-        self, hub: HubClient, *, only: BankId | None = None, progress: Callable[[Progress], None] = lambda p: None
+        self,
+        hub: HubClient,
+        *,
+        only: BankId | None = None,
+        again: bool = False,
+        progress: Callable[[Progress], None] = lambda p: None,
     ) -> list[Synced]:
-        """Syncs every bank, or one. Raises: Corrupt, NotPermitted, Unavailable; what came in before stays."""
+        """Syncs every bank, or one; `again` forgets first what is held of it.
+
+        Raises: NotPermitted, Unavailable; Corrupt, when the other banks are through. What came in before stays.
+        """
+        synced: list[Synced] = []
+        corrupt: Corrupt | None = None
         with FileLock(self._lock):
-            return [self._bank(hub, bank, progress) for bank in self.banks(hub) if only in (None, bank.name)]
+            for bank in self.banks(hub):
+                if only not in (None, bank.name):
+                    continue
+                if again:
+                    self._store.drop(bank_id(bank.name))
+                try:
+                    synced.append(self._bank(hub, bank, progress))
+                except Corrupt as error:
+                    corrupt = corrupt or error
+        if corrupt is not None:
+            raise corrupt
+        return synced
 
     def _bank(self, hub: HubClient, bank: pb.Bank, progress: Callable[[Progress], None]) -> Synced:
         name = bank_id(bank.name)
@@ -125,6 +146,7 @@ class Synchroniser:
                     StoredTombstone(
                         seq=entry.seq,
                         batch_digest=digest(entry.tombstone.batch_digest),
+                        publisher=member_id(entry.tombstone.publisher),
                         rows=tuple(entry.tombstone.rows),
                     )
                 )
@@ -150,12 +172,13 @@ class Synchroniser:
         return replace(state, cursor=entry.seq, chain_digest=chained)
 
     def _check_signature(self, hub: HubClient, state: BankState, entry: pb.BankEntry, publisher: MemberId) -> None:
-        """Batches are signed by their publisher; a tombstone of a member that left is the hub's, unsigned."""
+        """All is signed by its publisher, but for what the hub withdraws of a member that is gone."""
         if entry.HasField("batch"):
             signed, signature = entries.batch_bytes(entry.batch), entry.batch.signature
         elif entry.tombstone.signature:
             signed, signature = entries.tombstone_bytes(entry.tombstone), entry.tombstone.signature
         else:
+            self._directory.require_gone(hub, publisher)
             return
         self._directory.get(hub, publisher).verify(signature, signed)
 
