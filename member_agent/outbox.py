@@ -26,8 +26,8 @@ from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
 from member_agent.state import metadata
 
-# An upload damaged on the way is tried again so often.
-MAX_DAMAGED = 5
+# An upload damaged on the way, or an answer that is no refusal (a call cut off), is tried again so often.
+MAX_UNCLEAR = 5
 
 
 class State(StrEnum):
@@ -111,7 +111,9 @@ def _passes(error: AllianceError, attempts: int) -> bool:
         return True
     if error.reason in ("MEMBER_SUSPENDED", "CLIENT_TOO_OLD"):
         return True
-    return isinstance(error, Corrupt) and attempts < MAX_DAMAGED
+    # An unclear answer may come after the hub has taken the item: given up at once, it would be made anew, and doubled.
+    unclear = isinstance(error, Corrupt) or type(error) is AllianceError
+    return unclear and attempts < MAX_UNCLEAR
 
 
 class Outbox:
@@ -139,11 +141,12 @@ class Outbox:
                     sent += 1
         return Drained(sent=sent, failed=failed, waiting=self.count(State.WAITING))
 
-    def items(self, *states: State) -> Iterator[Item]:
+    def items(self, *states: State, limit: int | None = None) -> Iterator[Item]:
+        """Oldest first."""
         with self._db.read() as tx:
             columns = [c for c in outbox_table.c if c.name != "sealed"]
             size = func.coalesce(func.length(outbox_table.c.sealed), 0).label("sealed_size")
-            query = select(*columns, size).order_by(outbox_table.c.id)
+            query = select(*columns, size).order_by(outbox_table.c.id).limit(limit)
             if states:
                 query = query.where(outbox_table.c.state.in_(states))
             rows = tx.execute(query).all()
@@ -170,7 +173,7 @@ class Outbox:
         return bytes(found or b"")
 
     def _next(self) -> Item | None:
-        return next(self.items(State.WAITING), None)
+        return next(self.items(State.WAITING, limit=1), None)
 
     def _send(self, hub: HubClient, item: Item, progress: Callable[[int], None]) -> None:
         message, response = item.request, _TYPES[item.message][1]
