@@ -56,7 +56,8 @@ def _number(least: int, most: int) -> Check:
     return lambda value: least <= value <= most
 
 
-_ID = _text(r"[0-9A-Za-z-]{8,64}")
+# A random UUID and nothing else: a looser form could spell a title.
+_ID = _text(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = _bytes(32, 32)
 _SIGNATURE = _bytes(80, 64)
 _MEMBER, _GROUP, _BANK = _name("members"), _name("groups"), _name("banks")

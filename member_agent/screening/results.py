@@ -40,7 +40,7 @@ def write(path: Path, candidates: Iterable[Candidate]) -> None:
 
 
 def _csv(path: Path, candidates: Iterable[Candidate]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for one in candidates:
@@ -49,7 +49,7 @@ def _csv(path: Path, candidates: Iterable[Candidate]) -> None:
 
 
 def _jsonl(path: Path, candidates: Iterable[Candidate]) -> None:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(one)) + "\n" for one in candidates)
 
 
