@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from alliance import canonical, channel, settings, tls
-from alliance.errors import AlreadyExists, Corrupt
+from alliance.errors import AlreadyExists, Corrupt, NotAuthenticated
 from alliance.join_code import JoinCode
 from alliance.names import MemberId
 from alliance.v1 import enrolment_pb2, membership_pb2
@@ -56,7 +58,7 @@ def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, pro
     finally:
         ledger.close()
     chain = tuple(answer.certificate_chain)
-    _check_chain(chain, code, held)
+    _check_answer(answer, code, held)
     keystore.save(home.keys_file, held.with_channel(held.channel_key, chain), phrase)
     home.ca_file.write_bytes(ca_pem)
     role = enrolment_pb2.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
@@ -115,16 +117,24 @@ def _prepared(home: Home, code: JoinCode, phrase: bytes) -> Secrets:
     return pending
 
 
-def _check_chain(chain: tuple[bytes, ...], code: JoinCode, held: Secrets) -> None:
-    """The certificate is ours, for our key, from the pinned CA. Raises: Corrupt."""
-    leaf = x509.load_der_x509_certificate(chain[0]) if chain else None
+def _check_answer(answer: enrolment_pb2.EnrolResponse, code: JoinCode, held: Secrets) -> None:
+    """The certificate is ours, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
     key = serialization.load_der_private_key(held.channel_key, password=None)
-    if leaf is None or leaf.public_key() != key.public_key():
-        raise Corrupt("the hub's certificate is not for this agent's key", reason="CERTIFICATE_WRONG")
-    peer = tls.peer_of(leaf, alliance=code.alliance)
-    if peer.name != code.member:
-        raise Corrupt(f"the hub's certificate is for {peer.name}", reason="CERTIFICATE_WRONG")
-    leaf.verify_directly_issued_by(code.ca)
+    try:
+        leaf = x509.load_der_x509_certificate(answer.certificate_chain[0])
+        leaf.verify_directly_issued_by(code.ca)
+        Ed25519PublicKey.from_public_bytes(answer.log_key)
+        peer = tls.peer_of(leaf, alliance=code.alliance)
+    except (IndexError, ValueError, TypeError, InvalidSignature, NotAuthenticated) as error:
+        raise _wrong_answer(f"the hub's answer is not one of this alliance: {error}") from error
+    if leaf.public_key() != key.public_key():
+        raise _wrong_answer("the hub's certificate is not for this agent's key")
+    if not peer.name == answer.member == code.member:
+        raise _wrong_answer(f"the hub's certificate is for {peer.name}")
+
+
+def _wrong_answer(what: str) -> Corrupt:
+    return Corrupt(what, reason="CERTIFICATE_WRONG", remedy="keep this agent's home as evidence, tell the operator")
 
 
 def renew(home: Home, current: Settings, held: Secrets, hub: HubClient) -> Secrets:
