@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from alliance import output
+from alliance.errors import LimitExceeded
 
 
 def main() -> None:
+    output.run(_within_memory)
+
+
+def _within_memory() -> None:
     from member_agent.cli import app
 
-    output.run(app)
+    try:
+        app()
+    except MemoryError as error:
+        raise LimitExceeded(
+            "the agent needs more memory than it may have",
+            reason="MEMORY_LIMIT",
+            field="limits.memory_mb",
+            remedy="raise it in agent.toml",
+        ) from error
 
 
 if __name__ == "__main__":
