@@ -161,11 +161,11 @@ def _outbox(agent: Agent) -> Check:
 
 
 def _proxy_in_force(agent: Agent) -> str:
-    """The proxy gRPC will use: the setting, else the environment, unless no_proxy exempts the hub."""
-    if agent.settings.hub_proxy:
-        return agent.settings.hub_proxy
+    """The proxy gRPC will use: the setting, else the environment's; `no_proxy` exempts the hub from either."""
     host = agent.settings.hub_address.rpartition(":")[0]
     exempt = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy", "")  # noqa: SIM112  # because gRPC's are lower-case
     if any(part.strip() and host.endswith(part.strip()) for part in exempt.split(",")):
         return ""
+    if agent.settings.hub_proxy:
+        return agent.settings.hub_proxy
     return next((v for k in ("grpc_proxy", "https_proxy", "http_proxy") if (v := os.environ.get(k))), "")

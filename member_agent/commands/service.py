@@ -12,6 +12,8 @@ import typer
 from member_agent.commands.options import home
 
 service = typer.Typer(no_args_is_help=True, help="Run the agent as a system service.")
+# What ProtectHome= hides.
+HOMES = ("/home", "/root", "/run/user")
 UNIT = """\
 [Unit]
 Description=Anti-counterfeiting alliance agent
@@ -20,7 +22,7 @@ After=network-online.target
 
 [Service]
 Type=exec
-ExecStart={command} --home {home} run
+ExecStart={command}
 User={user}
 Restart=on-failure
 RestartSec=5
@@ -54,14 +56,18 @@ def install(
 
     place = home(context)
     settings, _ = place.load()
-    command = shutil.which("alliance-agent") or f"{sys.executable} -m member_agent"
+    installed = shutil.which("alliance-agent")
+    program = [installed] if installed else [sys.executable, "-m", "member_agent"]
+    command = [*program, "--home", str(place.path.resolve()), "run"]
     limits = f"CPUQuota={100 * settings.limits_cpus}%\n" if settings.limits_cpus else ""
     limits += f"MemoryMax={settings.limits_memory_mb}M\n" if settings.limits_memory_mb else ""
+    used = (place.path.resolve(), place.passphrase_file(settings).resolve(), Path(command[0]).resolve())
     text = UNIT.format(
-        command=command,
-        home=place.path.resolve(),
+        # Only a command line has variables.
+        command=" ".join(_quoted(word).replace("$", "$$") for word in command),
+        home=_quoted(place.path.resolve()),
         user=user or os.environ.get("SUDO_USER") or os.environ.get("USER") or "root",
-        protect_home="no" if place.path.resolve().is_relative_to("/home") else "yes",
+        protect_home="no" if any(path.is_relative_to(home) for path in used for home in HOMES) else "yes",
         limits=limits,
     )
     if dry_run:
@@ -74,3 +80,9 @@ def install(
             f"cannot write {unit}: {error.strerror}", field="--unit", remedy="run as root, or name another --unit"
         ) from error
     typer.echo(f"wrote {unit}; now: systemctl daemon-reload && systemctl enable --now {unit.stem}")
+
+
+def _quoted(word: str | Path) -> str:
+    """As systemd reads it: spaces do not split, % stands for itself."""
+    escaped = str(word).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' if " " in escaped or escaped != str(word) else escaped
