@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +115,8 @@ class BlobFiles:
         """Stores bytes the hub itself made."""
         digest = Digest(hashlib.sha256(data).digest())
         if not self.path(digest).exists():
-            part = self._parts / f"hub-{digest.hex()}"
+            # Another replica may be making the same segment.
+            part = self._parts / f"hub-{digest.hex()}-{secrets.token_hex(4)}"
             with _disk_errors(), part.open("wb") as file:
                 file.write(data)
                 file.flush()
