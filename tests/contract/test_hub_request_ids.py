@@ -15,7 +15,8 @@ from hub.membership.model import ConsoleRole
 from hub.runtime.idempotency import RETENTION_MICROS, forget_old
 from tests.kit.clock import ShiftedClock
 from tests.kit.hub import RunningHub, running_hub
-from tests.kit.member import RawMember, request_id
+from tests.kit.keys import request_id
+from tests.kit.member import RawMember
 from tests.kit.rpc import Outcome, all_methods, raw_call
 
 CREATE_GROUP = all_methods()["alliance.v1.MembershipService/CreateGroup"]

@@ -1,73 +1,23 @@
-"""A member without an agent: real keys, a real certificate, and full control of every byte it sends.
-
-It follows the protocol by hand, from `alliance` alone, so that tests can follow it to the letter or break it in
-one place. How the real agent seals and stores is the agent's affair: to the hub sealed bytes are opaque.
-"""
+"""A member without an agent: real keys, a real certificate, and full control of every byte it sends."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import time
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import grpc
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from alliance import canonical, channel, entries, tls
+from alliance import canonical, channel, tls
 from alliance.join_code import JoinCode
 from alliance.names import BankId, GroupId, MemberId
-from alliance.schemes import TERMS
 from alliance.v1 import blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from tests.kit.keys import HPKE, Identity, KeyHolder, Sealed, request_id
 
 R = TypeVar("R", bound=Message)
-HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 CHUNK = 1 << 20
-
-
-def request_id() -> str:
-    return str(uuid.uuid4())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Both halves of a member identity."""
-
-    signing: ec.EllipticCurvePrivateKey
-    sealing: X25519PrivateKey
-
-    @classmethod
-    def generate(cls) -> Self:
-        return cls(signing=ec.generate_private_key(ec.SECP256R1()), sealing=X25519PrivateKey.generate())
-
-    @property
-    def signing_key(self) -> bytes:
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self.signing.public_key().public_bytes(serialization.Encoding.DER, form)
-
-    @property
-    def sealing_key(self) -> bytes:
-        return self.sealing.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self.signing.sign(data, ec.ECDSA(hashes.SHA256()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A batch before it is published: the header, not yet signed over, and the bytes."""
-
-    header: fingerprint_pb2.BatchHeader
-    data: bytes
 
 
 def enrol_request(
@@ -100,15 +50,15 @@ def enrol_call(code: JoinCode, request: enrolment_pb2.EnrolRequest) -> enrolment
         opened.close()
 
 
-class RawMember:
+class RawMember(KeyHolder):
     """An enrolled member and its one agent."""
 
     def __init__(
         self, enrolled: enrolment_pb2.EnrolResponse, identity: Identity, key: ec.EllipticCurvePrivateKey, roots: bytes
     ) -> None:
-        self.name = MemberId(enrolled.member)
+        super().__init__(MemberId(enrolled.member), identity)
         self.agent, self.address, self.log_key = enrolled.agent, enrolled.hub_address, enrolled.log_key
-        self.identity, self.roots = identity, roots
+        self.roots = roots
         self.key_pem, self.chain_pem = tls.private_pem(key), tls.chain_pem(list(enrolled.certificate_chain))
         self.secrets: dict[tuple[GroupId, int], bytes] = {}
         self.channel = self.open_channel()
@@ -140,45 +90,6 @@ class RawMember:
             message.request_id = request_id()
         return channel.call(self.channel, request, response, timeout=timeout)
 
-    def sign(self, data: bytes) -> bytes:
-        return self.identity.sign(data)
-
-    # Group keys.
-
-    def wrap(
-        self, recipient: MemberId, sealing_key: bytes, group: GroupId, epoch: int, secret: bytes
-    ) -> key_pb2.KeyWrap:
-        """The epoch secret sealed to one member, signed."""
-        commitment = canonical.epoch_commitment(group, epoch, secret)
-        public = X25519PublicKey.from_public_bytes(sealing_key)
-        sealed = HPKE.encrypt(secret, public, info=canonical.wrap_info(group, epoch, recipient))
-        signed = canonical.wrap_bytes(group, epoch, self.name, recipient, commitment, sealed)
-        return key_pb2.KeyWrap(
-            group=group,
-            epoch=epoch,
-            recipient=recipient,
-            sender=self.name,
-            commitment=commitment,
-            sealed=sealed,
-            signature=self.sign(signed),
-        )
-
-    def epoch_request(
-        self, group: GroupId, recipients: Sequence[RawMember], *, epoch: int = 1, secret: bytes | None = None
-    ) -> tuple[key_pb2.CreateEpochRequest, bytes]:
-        """What starts an epoch, and its secret."""
-        made = secret or os.urandom(canonical.EPOCH_SECRET_SIZE)
-        commitment = canonical.epoch_commitment(group, epoch, made)
-        request = key_pb2.CreateEpochRequest(
-            request_id=request_id(),
-            group=group,
-            epoch=epoch,
-            commitment=commitment,
-            signature=self.sign(canonical.epoch_bytes(group, epoch, self.name, commitment)),
-            wraps=[self.wrap(to.name, to.identity.sealing_key, group, epoch, made) for to in recipients],
-        )
-        return request, made
-
     def create_epoch(self, group: GroupId, recipients: Sequence[RawMember], *, epoch: int = 1) -> bytes:
         """Starts an epoch for itself and `recipients`; returns its secret. Raises: AllianceError."""
         request, secret = self.epoch_request(group, [self, *recipients], epoch=epoch)
@@ -194,41 +105,6 @@ class RawMember:
         assert canonical.epoch_commitment(group, found.wrap.epoch, secret) == found.epoch.commitment
         self.secrets[group, found.wrap.epoch] = secret
         return secret
-
-    # Batches.
-
-    def seal(
-        self,
-        bank: BankId,
-        plaintext: bytes,
-        *,
-        rows: int = 1,
-        epoch: int = 1,
-        scheme: str = TERMS.id,
-        secret: bytes | None = None,
-    ) -> Sealed:
-        """Any bytes as a batch, sealed under the bank's only known secret, or under one nobody else has."""
-        nonce, key = os.urandom(12), canonical.sha256(secret or os.urandom(canonical.EPOCH_SECRET_SIZE))
-        aad = canonical.batch_aad(bank, self.name, scheme, epoch, rows)
-        data = nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
-        header = fingerprint_pb2.BatchHeader(
-            bank=bank,
-            publisher=self.name,
-            scheme=scheme,
-            epoch=epoch,
-            row_count=rows,
-            digest=canonical.sha256(data),
-            size=len(data),
-            create_time=now(),
-        )
-        return Sealed(header=header, data=data)
-
-    def signed(self, header: fingerprint_pb2.BatchHeader) -> fingerprint_pb2.BatchHeader:
-        """The header with this member's signature over it as it is now."""
-        done = fingerprint_pb2.BatchHeader()
-        done.CopyFrom(header)
-        done.signature = self.sign(entries.batch_bytes(header))
-        return done
 
     def upload(self, data: bytes, *, offset: int = 0, chunk: int = CHUNK) -> blob_pb2.UploadBlobResponse:
         """Sends the bytes from `offset` on as a blob. Raises: AllianceError."""
@@ -257,18 +133,6 @@ class RawMember:
         sealed = self.seal(bank, plaintext, rows=rows, epoch=epoch)
         self.publish_sealed(sealed)
         return sealed
-
-    def tombstone(self, sealed: Sealed, rows: Sequence[int] = ()) -> fingerprint_pb2.Tombstone:
-        """A signed withdrawal of rows, all of them by default."""
-        made = fingerprint_pb2.Tombstone(
-            bank=sealed.header.bank,
-            publisher=self.name,
-            batch_digest=sealed.header.digest,
-            rows=rows,
-            create_time=now(),
-        )
-        made.signature = self.sign(entries.tombstone_bytes(made))
-        return made
 
     def withdraw(self, sealed: Sealed, rows: Sequence[int] = ()) -> int:
         """Raises: AllianceError."""
@@ -301,23 +165,3 @@ def upload_messages(header: blob_pb2.UploadHeader, chunks: Sequence[bytes]) -> I
     yield blob_pb2.UploadBlobRequest(header=header)
     for chunk in chunks:
         yield blob_pb2.UploadBlobRequest(chunk=chunk)
-
-
-def tampered(signature: bytes) -> bytes:
-    """The signature with its last bit flipped."""
-    return signature[:-1] + bytes([signature[-1] ^ 1])
-
-
-def now() -> Timestamp:
-    """This moment, in whole microseconds as the protocol counts them."""
-    micros = time.time_ns() // 1000
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
-
-
-def with_header(sealed: Sealed, **fields: Any) -> Sealed:
-    """The same bytes under a header that says something else."""
-    header = fingerprint_pb2.BatchHeader()
-    header.CopyFrom(sealed.header)
-    for name, value in fields.items():
-        setattr(header, name, value)
-    return dataclasses.replace(sealed, header=header)
