@@ -1,0 +1,1 @@
+"""Federated rounds: detectors, schedules, the round machine, aggregation by Flower's strategies."""
