@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,15 @@ from member_agent.fingerprinting.text import TextItem, sketch_many
 from member_agent.matching.text_index import Matches, TextIndex
 
 KEY = bytes(range(32))
+
+
+DISGUISES: tuple[Callable[[str], str], ...] = (
+    lambda title: title.translate(str.maketrans("aeopcxABEKMHOPCTX", "аеорсхАВЕКМНОРСТХ")),
+    lambda title: re.sub(r"(\w\w\w)", "\\1\u200b", title),
+    lambda title: title.translate({code: code + 0xFEE0 for code in range(33, 127)}),
+    lambda title: re.sub(r"(?<=[a-z])[oie](?=[a-z]{2})", lambda found: "013"["oie".index(found[0])], title, count=3),
+    lambda title: ".".join(title.split(" ", 1)[0]) + title[len(title.split(" ", 1)[0]) :],
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
     plain = {name: title_matchers.tfidf(*_texts(pairing)) for name, pairing in pairings.items()}
     for name, pairing in pairings.items():
         yield from _candidates(name, pairing, plain[name])
+    yield from _disguised(pairings["D8"])
     yield from _making(pairings["D8"])
     yield from _searching(pairings["D8"], plain["D8"])
     yield from _searching_many(pairings, size=100_000 if quick else 1_000_000)
@@ -170,6 +181,27 @@ def _candidates(name: str, pairing: Pairing, plain: tuple[Any, Any]) -> Iterator
                 peer=other[at],
                 peer_name=f"{peer} as in bench.peers.title_matchers",
             )
+
+
+def _disguised(pairing: Pairing) -> Iterator[Figure]:
+    index = TextIndex.build(sketch_many(pairing.catalogue, key=KEY))
+    rng = random.Random(7)
+    open_titles = [TextItem(title=item.title) for item in pairing.listings]
+    disguised = [TextItem(title=rng.choice(DISGUISES)(item.title)) for item in open_titles]
+    found, undisguised = (
+        quality(pairs_of(index.join(sketch_many(listings, key=KEY))), pairing.truth)[0]
+        for listings in (disguised, open_titles)
+    )
+    yield Figure(
+        name="D8 PC, disguised titles alone",
+        ours=found,
+        unit="of true pairs",
+        method="listings without brand and model, each title in one generated disguise: look-alike Cyrillic letters, "
+        "zero-width spaces, full-width letters, digits for letters, or a dotted first word",
+        peer=undisguised,
+        peer_name="the same titles undisguised",
+        target=0.95,
+    )
 
 
 def _making(pairing: Pairing) -> Iterator[Figure]:

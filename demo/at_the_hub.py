@@ -17,7 +17,7 @@ _SEED = 1
 class AtTheHub:
     """`size` bytes in `files`; how many of the members' titles were sought among them and found; some of the bytes.
 
-    `sample` is of the largest file that is not the database, that is of a published batch or segment.
+    `sample` is from the middle of the largest blob: a published batch, or a segment of several.
     """
 
     files: int
@@ -35,15 +35,15 @@ def look(home: Path, titles: Sequence[str]) -> AtTheHub:
     wanted = random.Random(_SEED).sample(telling, min(_SOUGHT, len(telling)))
     held = [path.read_bytes() for path in files]
     found = sum(1 for title in wanted if any(title.encode() in data for data in held))
-    blobs = [(len(data), path) for data, path in zip(held, files, strict=True) if "blobs" in path.parts]
-    size, largest = max(blobs, default=(0, home))
-    middle = size // 2
-    sample = largest.read_bytes()[middle : middle + _SAMPLE_BYTES] if size else b""
+    names = [path.relative_to(home).as_posix() for path in files]
+    blobs = [(data, name) for data, name in zip(held, names, strict=True) if name.startswith("blobs/")]
+    largest, name = max(blobs, key=lambda blob: len(blob[0]), default=(b"", ""))
+    middle = len(largest) // 2
     return AtTheHub(
         files=len(files),
         size=sum(map(len, held)),
         sought=len(wanted),
         found=found,
-        sample=sample,
-        sample_of=str(largest.relative_to(home)) if size else "",
+        sample=largest[middle : middle + _SAMPLE_BYTES],
+        sample_of=name,
     )

@@ -7,6 +7,7 @@ pictures are altered copies of those and of as many logos that nobody published.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,36 +47,26 @@ def lay_out(folder: Path) -> World:
     listings, truth = _listings(everything, _LISTINGS, rng)
     second, _ = _listings(everything, _LISTINGS_OF_THE_SECOND, rng)
     offers, copies = put_up(_pictures(logos, folder, rng), folder / _MARKETPLACE / "offers")
-    members = [
-        MemberPlan(
-            name=name,
-            role="association" if name == _ASSOCIATION else "brand",
-            holds=f"{len(own):,} generated products" + (f", {LOGOS} logos" if name == _ASSOCIATION else ""),
-            catalogue=_table(folder / name / "products.csv", own),
-            photos=folder / name / "photos" if name == _ASSOCIATION else None,
-        )
-        for name, own in catalogues.items()
-    ]
-    members += [
-        MemberPlan(
-            name=_MARKETPLACE,
-            role="marketplace",
-            holds=f"{len(listings):,} generated listings, {len(copies):,} pictures",
-            listings=_table(folder / _MARKETPLACE / "listings.csv", listings),
-            offers=offers,
-        ),
-        MemberPlan(
-            name="flea-market",
-            role="marketplace",
-            holds=f"{len(second):,} generated listings",
-            listings=_table(folder / "flea-market" / "listings.csv", second),
-        ),
-        MemberPlan(name="regulator", role="regulator", holds="the log"),
-    ]
     return World(
         generated=True,
         source="GENERATED titles and listings, real brand logos",
-        members=members,
+        members=[
+            *(_publisher(name, own, folder) for name, own in catalogues.items()),
+            MemberPlan(
+                name=_MARKETPLACE,
+                role="marketplace",
+                holds=f"{len(listings):,} generated listings, {len(copies):,} pictures",
+                listings=_table(folder / _MARKETPLACE / "listings.csv", listings),
+                offers=offers,
+            ),
+            MemberPlan(
+                name="flea-market",
+                role="marketplace",
+                holds=f"{len(second):,} generated listings",
+                listings=_table(folder / "flea-market" / "listings.csv", second),
+            ),
+            MemberPlan(name="regulator", role="regulator", holds="the log"),
+        ],
         scored=_MARKETPLACE,
         true_pairs=frozenset(truth),
         copies=copies,
@@ -83,9 +74,20 @@ def lay_out(folder: Path) -> World:
     )
 
 
+def _publisher(name: str, own: Sequence[Item], folder: Path) -> MemberPlan:
+    with_logos = name == _ASSOCIATION
+    return MemberPlan(
+        name=name,
+        role="association" if with_logos else "brand",
+        holds=f"{len(own):,} generated products" + (f", {LOGOS} logos" if with_logos else ""),
+        catalogue=_table(folder / name / "products.csv", own),
+        photos=folder / name / "photos" if with_logos else None,
+    )
+
+
 def _catalogues(logos: Logos, rng: random.Random) -> dict[str, list[Item]]:
     """Each publisher's products; numbered through, so that a key is one product in all of the alliance."""
-    numbers = iter(range(1, 1_000_000))
+    numbers = itertools.count(1)
     found = {
         slug: [product(next(numbers), logos.title(slug), rng) for _ in range(_PRODUCTS_OF_A_MEMBER)]
         for slug in _MEMBERS

@@ -60,14 +60,6 @@ class Hub:
     def create_bank(self, name: str, *, group: str, scheme: str) -> None:
         self._ask("bank", "create", name, "--group", group, "--scheme", scheme)
 
-    def members(self) -> list[dict[str, Any]]:
-        """Members as the hub knows them: member, role, standing, enrolled."""
-        return list(self._ask("member", "list"))
-
-    def banks(self) -> list[dict[str, Any]]:
-        """Banks: bank, group, scheme, entries."""
-        return list(self._ask("bank", "list"))
-
     @property
     def _addresses(self) -> Path:
         return self.home / "addresses.json"

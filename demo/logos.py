@@ -1,11 +1,12 @@
 """Real brand logos from the package simple-icons-pack, drawn by resvg on generated labels. Both come with an extra.
 
-A picture is a logo in its brand's colour on a label whose ground, frame and stripes differ from brand to brand, as
-packaging does. The same slug gives the same picture.
+A picture is a logo in its brand's colour on a label whose ground and patches differ from brand to brand, as packaging
+does. The same slug gives the same picture.
 """
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 from pathlib import Path
@@ -44,8 +45,6 @@ class Logos:
 
 
 def _extra(module: str) -> ModuleType:
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -61,15 +60,15 @@ def _label(logo: str, colour: str, rng: random.Random) -> str:
     ground = f"hsl({rng.randrange(360)},{rng.randrange(10, 60)}%,{rng.randrange(78, 94)}%)"
     at = SIZE / 24 * 0.62
     left, top = rng.uniform(0.1, 0.28) * SIZE, rng.uniform(0.08, 0.3) * SIZE
-    stripes = "".join(_stripe(rng) for _ in range(rng.randrange(5, 10)))
+    patches = "".join(_patch(rng) for _ in range(rng.randrange(5, 10)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIZE}" height="{SIZE}">'
-        f'<rect width="100%" height="100%" fill="{ground}"/>{stripes}'
+        f'<rect width="100%" height="100%" fill="{ground}"/>{patches}'
         f'<g transform="translate({left:.0f},{top:.0f}) scale({at:.2f})" fill="#{colour}">{paths}</g></svg>'
     )
 
 
-def _stripe(rng: random.Random) -> str:
+def _patch(rng: random.Random) -> str:
     fill = f"hsl({rng.randrange(360)},{rng.randrange(20, 80)}%,{rng.randrange(35, 80)}%)"
     x, y = rng.randrange(SIZE), rng.randrange(SIZE)
     width, height = rng.randrange(20, 160), rng.randrange(12, 90)

@@ -49,6 +49,8 @@ class Daemon:
 class Children:
     """Starts, runs and stops the demo's processes; safe to use from several threads.
 
+    Daemons are best started by `together`: a Ctrl-C interrupts the main thread only, so none is started and forgotten.
+
     Args:
         folder: where they work; in it `logs`, one file for each name.
     """
@@ -125,7 +127,7 @@ class Children:
         """Asks every child to end, the youngest first, and kills those that do not; starts none after."""
         with self._lock:
             self._stopping = True
-            running, self._running = self._running, []
+            running = list(self._running)
         for process in reversed(running):
             _signal(process, signal.SIGTERM)
         for process in running:

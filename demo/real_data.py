@@ -36,38 +36,57 @@ def lay_out(data: Path, folder: Path) -> World:
     """
     _require(data)
     catalogue = _rows(data / _WALMART, *_OFFER)
+    brands = _best_stocked(catalogue)
+    pictures = _share_out(data / _PHOTOS, folder / _slug(brands[0]) / "photos")
+    offers, copies = put_up(pictures, folder / _MARKETPLACE / "offers")
+    return World(
+        generated=False,
+        source=f"real data in {data}",
+        members=[
+            *(_brand(brand, catalogue, folder) for brand in brands),
+            _association([row for row in catalogue if row["brand"] not in brands], folder),
+            *_marketplaces(data, folder, offers, len(copies)),
+            MemberPlan(name="regulator", role="regulator", holds="the log"),
+        ],
+        scored=_MARKETPLACE,
+        true_pairs=frozenset(Pair(row["D1"], row["D2"]) for row in _rows(data / _TRUTH, "D1", "D2")),
+        copies=copies,
+        titles=[row["title"] for row in catalogue],
+    )
+
+
+def _brand(brand: str, catalogue: list[Row], folder: Path) -> MemberPlan:
+    """A brand with its products, and the photos it was given, if it was."""
+    own = [row for row in catalogue if row["brand"] == brand]
+    photos = folder / _slug(brand) / "photos"
+    count = sum(1 for _ in photos.rglob("*.jpg"))
+    return MemberPlan(
+        name=_slug(brand),
+        role="brand",
+        holds=f"{len(own):,} products" + (f", {count:,} photos" if count else ""),
+        catalogue=write_table(folder / _slug(brand) / "products.csv", own, _OFFER),
+        photos=photos if count else None,
+    )
+
+
+def _association(rest: list[Row], folder: Path) -> MemberPlan:
+    name = "trade-association"
+    return MemberPlan(
+        name=name,
+        role="association",
+        holds=f"{len(rest):,} products",
+        catalogue=write_table(folder / name / "products.csv", rest, _OFFER),
+    )
+
+
+def _marketplaces(data: Path, folder: Path, offers: Path, pictures: int) -> list[MemberPlan]:
     listings = _rows(data / _AMAZON, *_OFFER)
     shop = [*_shop(data / _ABT, "abt"), *_shop(data / _BUY, "buy")]
-    brands = _best_stocked(catalogue)
-    photographer = _slug(brands[0])
-    published, pictures = _share_out(data / _PHOTOS, folder / photographer / "photos")
-    offers, copies = put_up(pictures, folder / _MARKETPLACE / "offers")
-
-    members = []
-    for brand in brands:
-        own = [row for row in catalogue if row["brand"] == brand]
-        with_photos = _slug(brand) == photographer
-        members.append(
-            MemberPlan(
-                name=_slug(brand),
-                role="brand",
-                holds=f"{len(own):,} products" + (f", {published} photos" if with_photos else ""),
-                catalogue=write_table(folder / _slug(brand) / "products.csv", own, _OFFER),
-                photos=folder / photographer / "photos" if with_photos else None,
-            )
-        )
-    rest = [row for row in catalogue if row["brand"] not in brands]
-    members += [
-        MemberPlan(
-            name="trade-association",
-            role="association",
-            holds=f"{len(rest):,} products",
-            catalogue=write_table(folder / "trade-association" / "products.csv", rest, _OFFER),
-        ),
+    return [
         MemberPlan(
             name=_MARKETPLACE,
             role="marketplace",
-            holds=f"{len(listings):,} listings, {len(copies):,} pictures",
+            holds=f"{len(listings):,} listings, {pictures:,} pictures",
             listings=write_table(folder / _MARKETPLACE / "listings.csv", listings, _OFFER),
             offers=offers,
         ),
@@ -77,17 +96,7 @@ def lay_out(data: Path, folder: Path) -> World:
             holds=f"{len(shop):,} listings",
             listings=write_table(folder / "abt-buy" / "listings.csv", shop, ("id", "title", "price")),
         ),
-        MemberPlan(name="regulator", role="regulator", holds="the log"),
     ]
-    return World(
-        generated=False,
-        source=f"real data in {data}",
-        members=members,
-        scored=_MARKETPLACE,
-        true_pairs=frozenset(Pair(row["D1"], row["D2"]) for row in _rows(data / _TRUTH, "D1", "D2")),
-        copies=copies,
-        titles=[row["title"] for row in catalogue],
-    )
 
 
 def _require(data: Path) -> None:
@@ -127,8 +136,8 @@ def _slug(brand: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", brand.lower()).strip("-")
 
 
-def _share_out(photos: Path, folder: Path) -> tuple[int, list[Picture]]:
-    """Gives every second photo to the brand that publishes; how many, and all photos with the key each is published by.
+def _share_out(photos: Path, folder: Path) -> list[Picture]:
+    """Copies every second photo to the brand that publishes; all of them, with the keys those are published by.
 
     A picture's key is its path below the folder that is imported.
     """
@@ -141,4 +150,4 @@ def _share_out(photos: Path, folder: Path) -> tuple[int, list[Picture]]:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / key)
         pictures.append(Picture(file=source, product=key))
-    return sum(1 for picture in pictures if picture.product), pictures
+    return pictures

@@ -21,7 +21,7 @@ def show(outcome: Outcome, console: Console) -> None:
     for heading, table in (
         ("members", _members(outcome)),
         ("what was found", _figures(outcome)),
-        ("altered pictures found again", _transforms(outcome.images)),
+        ("altered pictures found again, of one copy of each kind a picture", _transforms(outcome.images)),
         ("what left the members, by type, from their own ledgers", _sent(outcome)),
     ):
         console.print(Text(f"\n{mark}{heading}", style="bold"))

@@ -68,7 +68,7 @@ def _found(cast: Cast) -> None:
     hub = cast.hub
     with cast.steps.step("hub: certificate authority, database, service") as step:
         fingerprint = hub.init()
-        hub.serve()
+        cast.children.together([hub.serve])
         step.outcome = f"on {hub.address()}, CA {fingerprint[:17]}..."
     with cast.steps.step("hub: sharing groups and their banks") as step:
         for bank, scheme in _SCHEMES.items():
@@ -87,8 +87,7 @@ def _enrol(cast: Cast) -> None:
 
     jobs = [partial(enrol, agent) for agent in cast.agents]
     cast.side_by_side("members join by invitation", jobs, lambda done: f"{len(done)} members")
-    for agent in cast.agents:
-        agent.run()
+    cast.children.together([agent.run for agent in cast.agents])
     waits = [agent.wait_for_keys for agent in cast.agents]
     cast.side_by_side("agents connect and exchange group keys", waits, lambda done: f"{len(done)} daemons, mutual TLS")
     cast.children.check()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-_TITLE_WIDTH = 44
+_TITLE_WIDTH = 48
 
 
 class Step:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from alliance import output
 from alliance.errors import LimitExceeded
 
 
 def main() -> None:
+    # gRPC's own lines about failed handshakes would stand among ours; the error says what is needed.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     output.run(_within_memory)
 
 

@@ -131,6 +131,13 @@ def _inspection(agent: Agent) -> Check:
             problem=f"the answer comes from {issuer}, not from the alliance's CA ({type(error).__name__})",
             remedy="exempt the hub from TLS inspection; the pinned CA will not be replaced",
         )
+    if not certificate.not_valid_before_utc <= utc_now() < certificate.not_valid_after_utc:
+        return Check(
+            check="tls inspection",
+            problem=f"the hub's certificate is valid from {certificate.not_valid_before_utc} to "
+            f"{certificate.not_valid_after_utc}, this clock says {utc_now():%Y-%m-%d %H:%M:%S}",
+            remedy="synchronise the clock (NTP)",
+        )
     return Check(check="tls inspection", found=f"{version}, issued by the pinned CA")
 
 

@@ -7,12 +7,14 @@ Nothing here can reach the catalogue (an import contract holds it), and nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from alliance import channel, release, tls
+from alliance.errors import Unavailable
 from alliance.v1 import membership_pb2
 from member_agent import egress
 from member_agent.clock import Clock, utc_now
@@ -22,6 +24,26 @@ from member_agent.ledger import Ledger
 
 R = TypeVar("R", bound=Message)
 PAGE = 500
+_TLS_TROUBLE = (
+    (
+        "certificate is not yet valid",
+        "by this machine's clock the hub's certificate is not valid yet",
+        "CLOCK_SKEW",
+        "synchronise the clock (NTP)",
+    ),
+    (
+        "certificate has expired",
+        "by this machine's clock the hub's certificate has expired",
+        "CLOCK_SKEW",
+        "synchronise the clock (NTP); if it is right, tell the operator",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the answer does not come from the alliance's CA",
+        "HUB_UNTRUSTED",
+        'exempt the hub from TLS inspection; see "alliance-agent doctor"',
+    ),
+)
 
 
 class HubClient:
@@ -35,7 +57,8 @@ class HubClient:
     def call(self, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
         """A unary call. Raises: NotPermitted before anything is sent; else what the hub answered."""
         permitted = self._passed(request)
-        return channel.call(self._channel, permitted.message, response, timeout=timeout)
+        with _explained():
+            return channel.call(self._channel, permitted.message, response, timeout=timeout)
 
     def pages(self, request: Any, response: type[R], items: Callable[[R], Any]) -> Iterator[Any]:
         """Every item of a paged list."""
@@ -49,12 +72,14 @@ class HubClient:
 
     def upload(self, parts: Iterable[Message], first: type[Message], response: type[R]) -> R:
         """A client-streaming call; every part is permitted and recorded."""
-        return channel.stream_in(self._channel, (self._passed(part).message for part in parts), first, response)
+        with _explained():
+            return channel.stream_in(self._channel, (self._passed(part).message for part in parts), first, response)
 
     def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
         """A server-streaming call."""
         permitted = self._passed(request)
-        return channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
+        with _explained():
+            yield from channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
 
     def handshake(self) -> membership_pb2.HandshakeResponse:
         """Says hello. Raises: FailedPrecondition where this agent is too old."""
@@ -77,6 +102,20 @@ class HubClient:
         permitted = egress.permit(message)
         self._ledger.record(permitted, now=self._clock())
         return permitted
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says of a connection that did not come about what its user can do: gRPC only quotes its TLS library."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.remedy:
+            raise
+        for quoted, message, reason, remedy in _TLS_TROUBLE:
+            if quoted in error.message:
+                raise Unavailable(message, reason=reason, remedy=remedy) from error
+        raise Unavailable(error.message, reason=error.reason, remedy='see "alliance-agent doctor"') from error
 
 
 def connect(home: Home, settings: Settings, held: Secrets, ledger: Ledger) -> HubClient:

@@ -73,7 +73,7 @@ def check_batch(batch: pb.BatchHeader, bank: Bank, publisher: MemberId) -> None:
     """Raises: InvalidInput naming the field."""
     if batch.publisher != publisher:
         raise InvalidInput(
-            f"the batch says {batch.publisher}, the certificate {publisher}",
+            f"the batch says {batch.publisher[:80]!r}, the certificate {publisher}",
             reason="PUBLISHER_MISMATCH",
             field="batch.publisher",
             remedy="publish as yourself",

@@ -152,6 +152,8 @@ def _refusal(error: AllianceError) -> dict[str, object]:
 
 
 def _limit(memory_bytes: int) -> None:
+    _, allowed = resource.getrlimit(resource.RLIMIT_AS)
+    memory_bytes = memory_bytes if allowed == resource.RLIM_INFINITY else min(memory_bytes, allowed)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -36,7 +36,7 @@ TERMS = Scheme(
     id="terms-v1",
     width=0,
     distance=Distance.COSINE,
-    threshold=0.3,
+    threshold=0.2,
     source="weighted keyed term hashes, docs/adr/0003-text-sketches.md",
 )
 SCHEMES = {scheme.id: scheme for scheme in (PDQ, TERMS)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TUTORIAL = "tutorial/first-alliance.md"
-# They go on with the alliance of the tutorial, in this order, since the later ones suspend and expel.
+# They go on with the alliance of the tutorial.
 CONTINUING = (
+    "how-to/run-a-hub.md",
     "how-to/publish.md",
     "how-to/screen-listings.md",
     "how-to/prove-what-left.md",
@@ -88,18 +90,26 @@ def _plain(text: str) -> str:
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", spaced)
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 class Shell:
     """One bash, as a reader has it: what it exports and starts stays until `close`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._port = free_port()
         programs = Path(sys.executable).parent
         environment = {
             "HOME": str(folder),
             "PATH": f"{programs}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
-            "ALLIANCE_HUB_SERVER_ADDRESS": "127.0.0.1:0",
-            "ALLIANCE_HUB_SERVER_ENROLMENT_ADDRESS": "127.0.0.1:0",
+            # The pages have the default ports, which may be taken here.
+            "ALLIANCE_HUB_SERVER_ADDRESS": f"127.0.0.1:{self._port}",
+            "ALLIANCE_HUB_SERVER_ENROLMENT_ADDRESS": f"127.0.0.1:{free_port()}",
         }
         self._process = subprocess.Popen(
             ["bash", "--norc"],
@@ -112,8 +122,8 @@ class Shell:
             start_new_session=True,
         )
 
-    def do(self, step: Command | File) -> None:
-        """Raises: AssertionError telling line, command and output."""
+    def do(self, step: Command | File, page: str) -> None:
+        """Raises: AssertionError telling page, line, command and output."""
         if isinstance(step, File):
             (self.folder / step.name).write_text(step.text)
             return
@@ -121,7 +131,7 @@ class Shell:
         if step.typed.endswith("&"):
             self._await_start()
         refused = any(line.startswith("error:") for line in step.shown)
-        told = f"line {step.line}: $ {step.typed}\n{printed}"
+        told = f"{page}:{step.line}: $ {step.typed}\n{printed}"
         assert (status != 0) == refused, f"exit status {status}, {told}"
         lacking = missing(step.shown, printed)
         assert lacking is None, f"not printed: {lacking}\n{told}"
@@ -129,7 +139,7 @@ class Shell:
     def _typed(self, command: str) -> tuple[int, str]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{{ {command}\n}} < /dev/null\necho; echo '{DONE}' $?\n")
+        self._process.stdin.write(f"{{ {command}\n}} < /dev/null\nstatus=$?; echo; echo '{DONE}' $status\n")
         self._process.stdin.flush()
         printed = ""
         for line in self._process.stdout:
@@ -141,9 +151,13 @@ class Shell:
     def _await_start(self) -> None:
         """A reader takes a moment before the next command; so do we."""
         ends = time.monotonic() + SECONDS
-        while "hub 127" not in (self.folder / "hub.log").read_text():
-            assert time.monotonic() < ends, (self.folder / "hub.log").read_text()
-            time.sleep(0.05)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self._port)).close()
+                return
+            except ConnectionRefusedError:
+                assert time.monotonic() < ends, (self.folder / "hub.log").read_text()
+                time.sleep(0.05)
 
     def close(self) -> None:
         """Ends the shell and all that it started."""
@@ -161,9 +175,28 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 def run(page: str, shell: Shell) -> None:
     for step in steps((DOCS / page).read_text()):
-        shell.do(step)
+        shell.do(step, page)
 
 
 @pytest.mark.slow
 def test_the_tutorial_does_what_it_says(shell: Shell) -> None:
     run(TUTORIAL, shell)
+
+
+@pytest.mark.slow
+def test_the_guides_do_what_they_say(shell: Shell) -> None:
+    shell.do(Command(line=0, typed="alliance-hub serve > hub.log 2>&1 &", shown=()), CONTINUING[0])
+    for page in CONTINUING:
+        run(page, shell)
+
+
+def test_no_page_shows_commands_that_are_not_run() -> None:
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if "```console" in page.read_text()}
+    assert pages == {TUTORIAL, *CONTINUING}
+
+
+def test_what_is_shown_must_be_printed() -> None:
+    printed = "size  12\nroot  ab12\nhub on 127.0.0.1:9\n"
+    assert missing(("size 12", "root ...", "hub on 127.0.0.1:8443"), printed) is None
+    assert missing(("root ...", "size 12"), printed) == "size 12"
+    assert missing(("size 1",), printed) == "size 1"

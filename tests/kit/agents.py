@@ -24,12 +24,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from alliance.join_code import JoinCode
 from alliance.names import BankId, GroupId, MemberId
 from alliance.schemes import TERMS
 from alliance.v1 import membership_pb2
 from hub.membership.model import Role
-from member_agent import enrolment
+from member_agent import enrolment, keystore
 from member_agent.app import Agent, default_bank, open_agent
 from member_agent.catalog.listings import listings
 from member_agent.catalog.model import ImportCounts, Origin, source_name
@@ -42,7 +44,7 @@ from member_agent.screening import model, service
 from member_agent.screening.bank_index import TextLimits
 from member_agent.screening.model import Candidate
 from member_agent.screening.pipeline import Screener
-from member_agent.sharing.contents import BankContents
+from member_agent.sharing.contents import BankContents, OpenBatch
 from member_agent.sharing.making import Labels
 from member_agent.sharing.publishing import Report
 from member_agent.sharing.sync import Synced
@@ -64,7 +66,8 @@ class AgentHome:
     def join(cls, code: JoinCode, folder: Path, *, proxy: str = "") -> AgentHome:
         """Joins in this process. Raises: AllianceError."""
         made = cls.at(code.member, folder)
-        enrolment.join(made.home, code, proxy=proxy)
+        with quick_keys():
+            enrolment.join(made.home, code, proxy=proxy)
         made.set("limits.memory_mb", 0)  # a cap would outlast the test, in the process of all tests
         return made
 
@@ -121,7 +124,7 @@ class AgentHome:
     def sync(self) -> list[Synced]:
         """As `alliance-agent sync`."""
         with self.connected() as (agent, hub):
-            agent.log.update_quietly(hub)
+            agent.audit(hub)
             agent.keyring.current_all(hub)
             agent.outbox.drain(hub)
             return agent.synchroniser.run(hub)
@@ -260,13 +263,15 @@ def alliance_of_agents(
     *,
     folder: Path | None = None,
     banks: Mapping[str, str] | None = None,
+    keyed: bool = True,
     **options: Any,
 ) -> Iterator[AgentAlliance]:
-    """A hub, and an agent for each of `members` (name to role), all in one group that holds its key.
+    """A hub, and an agent for each of `members` (name to role), all in one group.
 
     Args:
         folder: where the hub and the agents live; a temporary one by default.
         banks: name to scheme; one bank of titles by default.
+        keyed: whether the group has its key, and everybody holds it.
         options: those of `tests.kit.hub.running_hub`.
     """
     with tempfile.TemporaryDirectory() as temporary, running_hub(folder or Path(temporary), **options) as hub:
@@ -274,8 +279,42 @@ def alliance_of_agents(
         made = [hub.create_bank(name, group, scheme=scheme) for name, scheme in (banks or {"titles": TERMS.id}).items()]
         empty = AgentAlliance(hub=hub, folder=folder or Path(temporary), agents={}, group=group, banks=tuple(made))
         joined = replace(empty, agents={name: empty.newcomer(name, role) for name, role in members.items()})
-        joined.share_key()
+        if keyed:
+            joined.share_key()
         yield joined
+
+
+@contextmanager
+def quick_keys() -> Iterator[None]:
+    """Key files that take less work to open: what each took stands in it, so that processes open them alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keystore, "ITERATIONS", 1)
+        patch.setattr(keystore, "MEMORY_KIB", 8 * 1024)
+        yield
+
+
+def seen(contents: Sequence[BankContents]) -> list[object]:
+    """All that open banks say, to be compared: two replays of the same entries give the same."""
+    return [
+        (
+            one.state,
+            one.problems,
+            [(b.digest, b.publisher, b.epoch, b.alive.tolist(), _columns(b)) for b in one.batches],
+        )
+        for one in contents
+    ]
+
+
+def _columns(batch: OpenBatch) -> list[object]:
+    rows = batch.rows
+    columns = (rows.marks, rows.confidence, rows.tlp, rows.quality, rows.kind, rows.expiry, rows.variant_of)
+    values = [bytes(value) for value in rows.values]
+    return [[column.tolist() for column in columns], [rows.brand_of(row) for row in range(len(rows))], values]
+
+
+def alive(contents: Sequence[BankContents]) -> int:
+    """How many fingerprints count."""
+    return sum(int(one.alive().sum()) for one in contents)
 
 
 def products(count: int, *, first: int = 0, brand: str = "Acme") -> list[dict[str, object]]:

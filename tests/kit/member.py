@@ -154,12 +154,6 @@ class RawMember(KeyHolder):
         """Raises: AllianceError."""
         self.call(membership_pb2.LeaveAllianceRequest(), membership_pb2.LeaveAllianceResponse)
 
-    def watch(self, *, timeout: float = 20.0) -> Iterator[membership_pb2.WatchResponse]:
-        """Hints as they come; close the iterator to stop. Raises: AllianceError."""
-        return channel.stream_out(
-            self.channel, membership_pb2.WatchRequest(), membership_pb2.WatchResponse, timeout=timeout
-        )
-
 
 def upload_messages(header: blob_pb2.UploadHeader, chunks: Sequence[bytes]) -> Iterator[blob_pb2.UploadBlobRequest]:
     yield blob_pb2.UploadBlobRequest(header=header)

@@ -1,0 +1,195 @@
+"""No value of any field of any request makes the hub fail inside: each is answered, or refused by name.
+
+Every scalar of a plausible request is set, one at a time, to values at and beyond what it is for, on SQLite and
+PostgreSQL: what one database's driver swallows, the other's may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from alliance import canonical, tls
+from alliance.status import DOMAIN
+from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from hub.runtime.access import TABLE, Listener
+from hub.runtime.caller import MEMBERS
+from tests.kit.alliance import Alliance, alliance
+from tests.kit.keys import Identity, Sealed, request_id
+from tests.kit.member import enrol_request
+from tests.kit.rpc import Outcome, all_methods, raw_call
+
+METHODS = {
+    name: method
+    for name, method in all_methods().items()
+    if name.startswith("alliance.") and not method.client_streaming and not method.server_streaming
+}
+INTEGERS = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), -1, 0, 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), -1, 0, 2**31, 2**63 - 1),
+    FieldDescriptor.CPPTYPE_ENUM: (-1, 0, 99),
+}
+TEXTS = (
+    "",
+    "\0",
+    "x" * 100_000,
+    "members/\0",
+    "members/UPPER",
+    "members/a/b",
+    "groups/none",
+    "ünïcödé/✓",
+    "' OR 1=1 --",
+)
+BYTES = (b"", b"\0", bytes(31), bytes(32), b"\xff" * 100_000)
+MEMBER = membership_pb2
+
+
+class Scene:
+    """An alliance in which every RPC has something to do, and a plausible request for each."""
+
+    def __init__(self, a: Alliance) -> None:
+        self.a = a
+        self.member, other = a.members[:2]
+        self.victim = a.hub.enrol("victim")
+        self.sealed: Sealed = self.member.publish(a.bank, rows=3)
+        self.next = self.member.seal(a.bank, b"next", rows=3)
+        self.member.upload(self.next.data)
+        secret = self.member.secrets[a.group, 1]
+        self.wrap = self.member.wrap(other.name, other.identity.sealing_key, a.group, 1, secret)
+        self.nobody = a.hub.open_enrolment_channel()
+        self.code = a.hub.invite("newcomer")
+
+    def channel(self, name: str) -> grpc.Channel:
+        if TABLE[name].listener is Listener.ENROLMENT:
+            return self.nobody
+        return self.member.channel if TABLE[name].who & MEMBERS else self.a.hub.admin.channel
+
+    def plausible(self) -> dict[str, Message]:
+        """Request type name to a request; what has nothing to vary is left out."""
+        bank, group, csr = self.a.bank, self.a.group, tls.certificate_request(tls.new_channel_key())
+        requests: tuple[Message, ...] = (
+            enrol_request(self.code, Identity.generate(), tls.new_channel_key()),
+            enrolment_pb2.RenewCertificateRequest(certificate_request=csr),
+            enrolment_pb2.IssueOperatorCertificateRequest(
+                operator="operators/dana", role="CONSOLE_ROLE_VIEWER", certificate_request=csr
+            ),
+            MEMBER.HandshakeRequest(client_version="0.1.0"),
+            MEMBER.CreateInvitationRequest(
+                member="members/later", role="MEMBER_ROLE_BRAND", secret_digest=canonical.sha256(b"secret")
+            ),
+            MEMBER.ListMembersRequest(page_size=1),
+            MEMBER.GetMemberRequest(name=self.victim.name),
+            MEMBER.SuspendMemberRequest(name=self.victim.name, reason="why"),
+            MEMBER.ReinstateMemberRequest(name=self.victim.name, reason="why"),
+            MEMBER.ExpelMemberRequest(name=self.victim.name, reason="why"),
+            MEMBER.CreateGroupRequest(name="groups/later"),
+            MEMBER.AddGroupMemberRequest(group=group, member=self.victim.name),
+            MEMBER.ListGroupsRequest(page_size=1),
+            key_pb2.GetGroupKeyRequest(group=group),
+            self.member.epoch_request(group, [self.member], epoch=2)[0],
+            key_pb2.AddWrapsRequest(wraps=[self.wrap]),
+            blob_pb2.GetUploadRequest(digest=self.next.header.digest),
+            fingerprint_pb2.CreateBankRequest(name="banks/later", group=group, scheme="pdq-256"),
+            fingerprint_pb2.ListBanksRequest(page_size=1),
+            fingerprint_pb2.PublishBatchRequest(batch=self.member.signed(self.next.header)),
+            fingerprint_pb2.WithdrawRowsRequest(tombstone=self.member.tombstone(self.sealed, [0, 1])),
+            fingerprint_pb2.ListEntriesRequest(bank=bank, page_size=1),
+            fingerprint_pb2.ListSegmentsRequest(bank=bank, page_size=1),
+            fingerprint_pb2.ReportHitsRequest(
+                bank=bank,
+                hits=[
+                    fingerprint_pb2.FingerprintHits(
+                        batch_digest=self.sealed.header.digest, row=1, bucket="HIT_BUCKET_1_TO_9"
+                    )
+                ],
+            ),
+            fingerprint_pb2.ListHitsRequest(bank=bank, page_size=1),
+            audit_pb2.ListLeavesRequest(page_size=1),
+            audit_pb2.GetInclusionProofRequest(tree_size=2),
+            audit_pb2.GetConsistencyProofRequest(first_tree_size=1, second_tree_size=2),
+        )
+        return {request.DESCRIPTOR.name: request for request in requests}
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+    url = request.getfixturevalue("postgres_server").create_database() if request.param == "postgresql" else ""
+    with alliance(members=2, url=url) as a:
+        yield Scene(a)
+
+
+def variants(message: Any, change: Callable[[], None]) -> None:
+    """Calls `change` with each scalar in `message` at each extreme, and puts it back; repeated ones by their first."""
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "request_id":
+            continue
+        before = type(message)()
+        before.CopyFrom(message)
+        value = getattr(message, field.name)
+        if field.is_repeated:
+            if field.message_type is not None and value:
+                variants(value[0], change)
+            elif field.message_type is None:
+                for extreme in extremes(field):
+                    value[:] = [extreme]
+                    change()
+        elif field.message_type is not None:
+            variants(value, change)
+            message.ClearField(field.name)
+            change()
+        else:
+            for extreme in extremes(field):
+                setattr(message, field.name, extreme)
+                change()
+        message.CopyFrom(before)
+
+
+def extremes(field: FieldDescriptor) -> tuple[Any, ...]:
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return BYTES
+    return TEXTS if field.type == FieldDescriptor.TYPE_STRING else INTEGERS[field.cpp_type]
+
+
+def check(outcome: Outcome, request: Message) -> None:
+    shown = f"{str(request)[:300]} -> {outcome}"
+    assert outcome.code not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE), shown
+    if outcome.code is not grpc.StatusCode.OK:
+        assert [info.domain for info in outcome.infos] == [DOMAIN], shown
+        assert len(outcome.message) < 500, shown
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_no_value_makes_the_hub_fail(name: str, scene: Scene) -> None:
+    method = METHODS[name]
+    plausible = scene.plausible()
+    request: Any = plausible.get(method.input_type.name)
+    if request is None:
+        assert set(method.input_type.fields_by_name) <= {"request_id"}
+        return
+
+    def send() -> None:
+        if "request_id" in request.DESCRIPTOR.fields_by_name:
+            request.request_id = request_id()
+        check(raw_call(scene.channel(name), method, request.SerializeToString()), request)
+
+    variants(request, send)
+
+
+def test_extremes_reach_into_nested_and_repeated_fields() -> None:
+    """The sweep sees what it is for: the time inside a batch, the rows of a tombstone."""
+    batch = fingerprint_pb2.PublishBatchRequest()
+    batch.batch.create_time.CopyFrom(Timestamp(seconds=1))
+    seen: list[int] = []
+    variants(batch, lambda: seen.append(batch.batch.create_time.seconds))
+    assert {-(2**63), 2**63 - 1, 1} <= set(seen)
+    assert batch.batch.create_time.seconds == 1
+    rows: list[tuple[int, ...]] = []
+    tombstone = fingerprint_pb2.Tombstone()
+    variants(tombstone, lambda: rows.append(tuple(tombstone.rows)))
+    assert (-(2**31),) in rows
