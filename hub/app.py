@@ -19,8 +19,9 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from sqlalchemy import Connection
 
+from alliance import channel
 from alliance.names import MemberId
-from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from alliance.v1 import membership_pb2
 from hub.audit.rpc import AuditRpc
 from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
 from hub.audit.sequencer import Sequencer
@@ -29,6 +30,10 @@ from hub.blobs.rpc import BlobRpc
 from hub.blobs.service import BlobService
 from hub.blobs.store import BlobFiles
 from hub.config import Home, Settings
+from hub.federation.detectors import DetectorService
+from hub.federation.rpc import FederationRpc, task_message
+from hub.federation.runner import Runner
+from hub.federation.service import RoundService
 from hub.fingerprints.compactor import SECONDS as COMPACTOR_SECONDS
 from hub.fingerprints.compactor import Compactor
 from hub.fingerprints.rpc import FingerprintRpc
@@ -54,11 +59,7 @@ from hub.runtime.periodic import Periodic
 log = structlog.get_logger()
 STOP_GRACE = 5.0
 HOUSEKEEPING_SECONDS = 600.0
-DESCRIPTORS = {
-    name: service
-    for file in (audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2)
-    for name, service in file.DESCRIPTOR.services_by_name.items()
-}
+DESCRIPTORS = {name: service for file in channel.FILES for name, service in file.DESCRIPTOR.services_by_name.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class Services:
     keys: KeyService
     blobs: BlobService
     fingerprints: FingerprintService
+    detectors: DetectorService
+    rounds: RoundService
 
 
 @contextmanager
@@ -105,6 +108,8 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
     keys = KeyService(membership=membership, audit=audit, clock=clock)
     blobs = BlobService(BlobFiles(home.blobs), membership=membership, clock=clock)
     fingerprints = FingerprintService(membership=membership, keys=keys, blobs=blobs, audit=audit, clock=clock)
+    detectors = DetectorService(membership=membership, blobs=blobs, audit=audit, clock=clock)
+    rounds = RoundService(detectors=detectors, membership=membership, blobs=blobs, audit=audit, clock=clock)
     return Services(
         db=db,
         pki=pki,
@@ -114,6 +119,8 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         keys=keys,
         blobs=blobs,
         fingerprints=fingerprints,
+        detectors=detectors,
+        rounds=rounds,
     )
 
 
@@ -132,6 +139,10 @@ def snapshot_of(
         for bank in services.fingerprints.banks(tx, caller, after=None, limit=1000):
             bank_hint = membership_pb2.BankHint(bank=bank.id, head_seq=bank.head_seq)
             seen[bank.id] = (str(bank.head_seq), membership_pb2.WatchResponse(bank=bank_hint))
+        task = services.rounds.task(tx, member)
+        if task is not None:
+            state = f"{task.round.id}:{task.kind}"
+            seen["task"] = (state, membership_pb2.WatchResponse(task=task_message(task)))
         return seen
 
     return snapshot
@@ -156,6 +167,8 @@ class Hub:
             Periodic("segment-compactor", compactor.run, seconds=COMPACTOR_SECONDS),
             Periodic("housekeeping", self._housekeep, seconds=HOUSEKEEPING_SECONDS),
         )
+        self._changes = Changes()
+        self._runner: Runner | None = None
         self._servers: list[grpc.aio.Server] = []
         self.address = ""
         self.enrolment_address = ""
@@ -170,7 +183,7 @@ class Hub:
             pool=self._pool,
             clock=self._clock,
             metrics=self.metrics,
-            changes=Changes(),
+            changes=self._changes,
             authenticate=services.membership.authenticate,
         )
         # The listeners know each other's address before they serve; ports may be chosen by the system.
@@ -197,6 +210,7 @@ class Hub:
             await listener.start()
         for periodic in self._periodic:
             periodic.start()
+        self._start_rounds()
         if settings.metrics_address:
             self.metrics.serve(settings.metrics_address)
         self._write_addresses()
@@ -205,11 +219,24 @@ class Hub:
     async def stop(self) -> None:
         """Lets calls in progress finish for a few seconds; the log integrates what is queued."""
         await asyncio.gather(*(listener.stop(STOP_GRACE) for listener in self._servers))
+        if self._runner is not None:
+            self._runner.stop()
         for periodic in self._periodic:
             periodic.stop()
         self.metrics.close()
         self._pool.shutdown()
         log.info("hub_stopped")
+
+    def _start_rounds(self) -> None:
+        """Mutations wake the runner; what the runner changes wakes the watchers, on their own loop."""
+        loop, services = asyncio.get_running_loop(), self._services
+
+        def changed() -> None:
+            loop.call_soon_threadsafe(self._changes.tell_watchers)
+
+        self._runner = Runner(services.rounds, services.blobs.files, services.db, changed=changed)
+        self._changes.listen(self._runner.wake)
+        self._runner.start()
 
     def _targets(self) -> dict[str, object]:
         settings, services = self._settings, self._services
@@ -222,6 +249,7 @@ class Hub:
                 hub_address=self.address,
                 log_key=services.audit.public_key,
             ),
+            "FederationService": FederationRpc(services.detectors, services.rounds, services.blobs, self._clock),
             "FingerprintService": FingerprintRpc(services.fingerprints),
             "KeyService": KeyRpc(services.keys, self._clock),
             "MembershipService": MembershipRpc(

@@ -52,12 +52,22 @@ class BlobService:
         store.grant(tx, digest, group)
 
     def put(self, tx: Connection, data: bytes, group: GroupId) -> Digest:
-        """Stores and publishes bytes the hub made: a segment."""
+        """Stores and publishes bytes the hub made: a segment, a model."""
+        digest = self.keep(tx, data)
+        store.grant(tx, digest, group)
+        return digest
+
+    def keep(self, tx: Connection, data: bytes) -> Digest:
+        """Stores bytes the hub made for itself; nobody may download them."""
         digest = self.files.put(data)
         if store.find(tx, digest) is None:
             store.add(tx, StoredBlob(digest, len(data), "hub"), now=micros(self._clock()))
-        store.grant(tx, digest, group)
         return digest
+
+    def size(self, tx: Connection, digest: Digest) -> int:
+        """Bytes of a blob, 0 for one that is not here."""
+        found = store.find(tx, digest)
+        return found.size if found is not None else 0
 
     def readable(self, tx: Connection, reader: MemberId, digest: Digest) -> StoredBlob:
         """Raises: NotFound, also for a blob the reader may not know of."""

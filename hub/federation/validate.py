@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,31 +16,32 @@ from hub.federation.model import Spec
 _BLOCK = 1 << 20
 
 
-def update(data: bytes, spec: Spec, model: Mapping[str, NDArray[Any]]) -> tensors.Arrays:
-    """Views of a submitted update that may be aggregated.
+def update(file: BinaryIO, spec: Spec, model: Mapping[str, NDArray[Any]]) -> None:
+    """Checks a submitted update's file, one array in memory at a time; closes it.
 
     Raises:
-        Corrupt: TENSORS_UNEXPECTED: other names, dtypes, shapes or size than the detector's.
+        Corrupt: TENSORS_UNEXPECTED: other names, dtypes or shapes than the detector's.
         InvalidInput: NOT_FINITE, UPDATE_TOO_LARGE (its distance from the model).
     """
-    arrays = tensors.decode(data, spec.arrays)
     squared = 0.0
-    for name, array in arrays.items():
-        flat, base = array.reshape(-1), model[name].reshape(-1)
-        for at in range(0, flat.size, _BLOCK):
-            block = flat[at : at + _BLOCK]
-            if not np.isfinite(block).all():
-                raise InvalidInput(f"array {name} has NaN or infinity", reason="NOT_FINITE", field="update")
-            if spec.max_update_norm:
-                difference = block.astype(np.float64) - base[at : at + _BLOCK]
-                squared += float(difference @ difference)
+    with file:
+        tensors.check_head(file, spec.arrays)
+        for name, (array_spec, offset) in tensors.places(spec.arrays).items():
+            flat = tensors.read_array(file, array_spec, offset).reshape(-1)
+            base = model[name].reshape(-1)
+            for at in range(0, flat.size, _BLOCK):
+                block = flat[at : at + _BLOCK]
+                if not np.isfinite(block).all():
+                    raise InvalidInput(f"array {name} has NaN or infinity", reason="NOT_FINITE", field="update")
+                if spec.max_update_norm:
+                    difference = block.astype(np.float64) - base[at : at + _BLOCK]
+                    squared += float(difference @ difference)
     if spec.max_update_norm and squared > spec.max_update_norm**2:
         raise InvalidInput(
             f"the update is {squared**0.5:.4g} from the model, {spec.max_update_norm:.4g} is allowed",
             reason="UPDATE_TOO_LARGE",
             field="update",
         )
-    return arrays
 
 
 def examples(claimed: int, spec: Spec) -> int:

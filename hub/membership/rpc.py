@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from sqlalchemy import Connection
@@ -26,6 +27,8 @@ WATCH_SECONDS = 30 * 60
 HEARTBEAT_SECONDS = 20.0
 # Other hub replicas' changes wake nobody here: look again this often.
 POLL_SECONDS = 2.0
+# How long a connected agent counts as present without another word.
+PRESENCE_SECONDS = 40
 
 
 class MembershipRpc:
@@ -40,6 +43,8 @@ class MembershipRpc:
         self._clock = clock
         self._departed = departed
         self._snapshot = snapshot
+        # Open watch streams by member: an agent that reconnects may have two for a moment.
+        self._streams: Counter[MemberId] = Counter()
 
     def handshake(self, tx: Connection, caller: Caller, request: pb.HandshakeRequest) -> pb.HandshakeResponse:
         release.require_supported(request.client_version)
@@ -59,12 +64,17 @@ class MembershipRpc:
         """Compares snapshots; the caller is re-checked before every message."""
         member, changes = session.caller.member, session.runtime.changes
         seen: dict[str, str] = {}
-        ends, beat = self._clock().timestamp() + WATCH_SECONDS, 0.0
+        ends, beat, told = self._clock().timestamp() + WATCH_SECONDS, 0.0, 0.0
         session.runtime.metrics.watchers.inc()
+        self._streams[member] += 1
         try:
             while (now := self._clock().timestamp()) < ends:
                 change = changes.next()
                 await session.recheck()
+                if now - told >= PRESENCE_SECONDS / 2:
+                    await session.write(lambda tx: self._service.mark_present(tx, member, seconds=PRESENCE_SECONDS))
+                    told = now
+                    changes.bump()
                 current = await session.read(lambda tx: self._snapshot(tx, member))
                 for key, (state, hint) in current.items():
                     if seen.get(key) != state:
@@ -77,6 +87,14 @@ class MembershipRpc:
                 await happened(change, seconds=POLL_SECONDS)
         finally:
             session.runtime.metrics.watchers.dec()
+            self._streams[member] -= 1
+            if not self._streams[member]:
+                session.runtime.pool.submit(self._absent, session, member)
+
+    def _absent(self, session: Session, member: MemberId) -> None:
+        """In the worker pool, since an ended stream cannot wait."""
+        with session.runtime.db.write() as tx:
+            self._service.mark_present(tx, member, seconds=0)
 
     def create_invitation(
         self, tx: Connection, caller: Caller, request: pb.CreateInvitationRequest

@@ -5,7 +5,7 @@ Who may call is the access table's affair; what a departure does to fingerprints
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -81,6 +81,15 @@ class MembershipService:
         store.leave_groups(tx, member.id)
         self._pki.revoke(tx, member.id)
         return self._saved(tx, caller, member, "member_left")
+
+    def mark_present(self, tx: Connection, member_id: MemberId, *, seconds: int) -> None:
+        """The member's agent is connected, and counts as such for so long."""
+        store.set_present(tx, member_id, until=micros(self._clock()) + seconds * 1_000_000)
+
+    def present(self, tx: Connection, members: Collection[MemberId], *, now: int) -> list[MemberId]:
+        """Those of the members whose agents are connected."""
+        here = store.present(tx, now=now)
+        return [member for member in members if member in here]
 
     def create_group(self, tx: Connection, caller: Caller, group_id: GroupId) -> Group:
         """Raises: AlreadyExists."""

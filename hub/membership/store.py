@@ -73,6 +73,25 @@ group_member_table = Table(
     Column("member", ForeignKey("member.name"), primary_key=True, index=True),
 )
 
+# Members whose agent is connected; a row counts until its time, so a dead hub's rows expire.
+presence_table = Table(
+    "presence",
+    metadata,
+    Column("member", ForeignKey("member.name"), primary_key=True),
+    Column("until", Int64, nullable=False),
+)
+
+
+def set_present(tx: Connection, member: MemberId, *, until: int) -> None:
+    changed = tx.execute(update(presence_table).where(presence_table.c.member == member).values(until=until))
+    if not changed.rowcount:
+        tx.execute(insert(presence_table).values(member=member, until=until))
+
+
+def present(tx: Connection, *, now: int) -> set[MemberId]:
+    rows = tx.execute(select(presence_table.c.member).where(presence_table.c.until > now))
+    return {MemberId(row.member) for row in rows}
+
 
 def find_member(tx: Connection, member: MemberId) -> Member | None:
     row = tx.execute(select(member_table).where(member_table.c.name == member)).first()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.audit import store as audit
 from hub.blobs import store as blobs
+from hub.federation import store as federation
 from hub.fingerprints import store as fingerprints
 from hub.keys import store as keys
 from hub.membership import store as membership
@@ -11,4 +12,4 @@ from hub.pki import store as pki
 from hub.runtime import idempotency
 from hub.runtime.db import metadata
 
-__all__ = ["audit", "blobs", "fingerprints", "idempotency", "keys", "membership", "metadata", "pki"]
+__all__ = ["audit", "blobs", "federation", "fingerprints", "idempotency", "keys", "membership", "metadata", "pki"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 
 class Changes:
@@ -11,8 +12,20 @@ class Changes:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` at every `bump`; it must not block."""
+        self._listeners.append(listener)
 
     def bump(self) -> None:
+        """A mutation committed."""
+        self.tell_watchers()
+        for listener in self._listeners:
+            listener()
+
+    def tell_watchers(self) -> None:
+        """Something watchers look at changed, by a listener's own doing."""
         event, self._event = self._event, asyncio.Event()
         event.set()
 

@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,37 @@ def decode(data: bytes | memoryview, specs: Sequence[ArraySpec]) -> Arrays:
         values = np.frombuffer(data, dtype=dtype, count=spec.size // dtype.itemsize, offset=start)
         found[spec.name] = values.reshape(spec.shape)
     return found
+
+
+def places(specs: Sequence[ArraySpec]) -> dict[str, tuple[ArraySpec, int]]:
+    """Each array's specification and the offset of its values, for reading one array of a file."""
+    starts, _ = _layout(specs)
+    return {spec.name: (spec, start) for spec, start in zip(specs, starts, strict=True)}
+
+
+def read_array(file: BinaryIO, spec: ArraySpec, offset: int) -> NDArray[Any]:
+    """One array of an open file, in memory of its own. Raises: Corrupt where the file ends early."""
+    values = np.empty(spec.shape, dtype=np.dtype(spec.dtype).newbyteorder("<"))
+    file.seek(offset)
+    if values.size and file.readinto(values.reshape(-1).view(np.uint8).data) != spec.size:  # type: ignore[attr-defined]  # because typing.BinaryIO lacks readinto
+        raise Corrupt(f"array {spec.name} ends early", reason="TENSORS_UNEXPECTED")
+    return values
+
+
+def check_head(file: BinaryIO, specs: Sequence[ArraySpec]) -> None:
+    """The file holds exactly these arrays. Raises: Corrupt, naming what differs."""
+    head = _head(specs)
+    found = file.read(len(head))
+    if found != head:
+        raise Corrupt(_difference(found, specs), reason="TENSORS_UNEXPECTED", remedy="use the detector's own arrays")
+
+
+def read_specs(data: bytes) -> tuple[ArraySpec, ...]:
+    """The specifications of bytes this program encoded itself. Raises: Corrupt."""
+    try:
+        return tuple(_read_specs(data))
+    except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise Corrupt("the arrays cannot be read", reason="TENSORS_UNEXPECTED") from error
 
 
 def _layout(specs: Sequence[ArraySpec]) -> tuple[list[int], int]:

@@ -1,6 +1,7 @@
 import datetime
 
 from alliance.v1 import enrolment_pb2 as _enrolment_pb2
+from alliance.v1 import federation_pb2 as _federation_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -83,14 +84,16 @@ class WatchRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("bank", "group", "heartbeat")
+    __slots__ = ("bank", "group", "heartbeat", "task")
     BANK_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     bank: BankHint
     group: GroupHint
     heartbeat: Heartbeat
-    def __init__(self, bank: _Optional[_Union[BankHint, _Mapping]] = ..., group: _Optional[_Union[GroupHint, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    task: _federation_pb2.Task
+    def __init__(self, bank: _Optional[_Union[BankHint, _Mapping]] = ..., group: _Optional[_Union[GroupHint, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., task: _Optional[_Union[_federation_pb2.Task, _Mapping]] = ...) -> None: ...
 
 class BankHint(_message.Message):
     __slots__ = ("bank", "head_seq")

@@ -1,0 +1,85 @@
+"""The dull runner: steps open rounds until each waits, aggregates under a lease, sleeps until woken.
+
+One thread. It is woken by every committed mutation (an answer, a trigger) and at the latest when a phase's
+deadline or a schedule is due; a hub that was killed goes on from what was stored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from alliance.errors import AllianceError
+from hub.blobs.store import BlobFiles
+from hub.federation.aggregation import aggregate
+from hub.federation.model import RoundId
+from hub.federation.service import RoundService
+from hub.runtime.db import Database
+
+log = structlog.get_logger()
+# Schedules and presence are looked at this often even when nothing happens.
+TICK = 1.0
+
+
+class Runner:
+    """`changed` tells watchers that tasks may have changed; it is called from the runner's thread."""
+
+    def __init__(self, rounds: RoundService, files: BlobFiles, db: Database, *, changed: Callable[[], None]) -> None:
+        self._rounds, self._files, self._db, self._changed = rounds, files, db, changed
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="round-runner", daemon=True)
+
+    def start(self) -> None:
+        if self._db.is_sqlite:
+            with self._db.write() as tx:
+                self._rounds.recover(tx)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look now; may be called from any thread."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self.turn()
+            except AllianceError as error:
+                log.error("rounds_not_advanced", reason=error.reason, message=error.message)
+            except Exception as error:
+                log.error("round_runner_failed", exc_info=error)
+            self._wake.wait(TICK)
+
+    def turn(self) -> None:
+        """Everything there is to do now."""
+        with self._db.write() as tx:
+            self._rounds.start_due(tx)
+        while self._open():
+            moved = [self._advance(round_id) for round_id in self._open()]
+            if not any(moved):
+                return
+
+    def _open(self) -> list[RoundId]:
+        with self._db.read() as tx:
+            return self._rounds.open_rounds(tx)
+
+    def _advance(self, round_id: RoundId) -> bool:
+        """One step; whether another may follow at once."""
+        with self._db.write() as tx:
+            advanced = self._rounds.advance(tx, round_id)
+        if advanced.work is not None:
+            outcome = aggregate(advanced.work, self._files)
+            with self._db.write() as tx:
+                self._rounds.conclude(tx, advanced.work, outcome)
+        moved = advanced.changed or advanced.work is not None
+        if moved:
+            self._changed()
+        return moved

@@ -1,0 +1,336 @@
+"""Rounds: started, advanced by the runner, fed by members; each method is one transaction's work.
+
+What a strategy computes happens outside (`aggregation`), under a lease; here its outcome is saved, if the
+lease still holds. A member's result counts once, in the state it was asked in, and never late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from alliance import tensors
+from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, NotFound
+from alliance.names import Digest, MemberId, digest
+from alliance.v1 import federation_pb2 as pb
+from hub.audit.service import AuditService
+from hub.blobs.service import BlobService
+from hub.federation import round as machine
+from hub.federation import schedule, store, validate
+from hub.federation.detectors import DetectorService, check_rounds
+from hub.federation.model import (
+    Detector,
+    DetectorId,
+    Participant,
+    ParticipantState,
+    Plan,
+    Round,
+    RoundId,
+    RoundState,
+    Spec,
+)
+from hub.federation.round import Action
+from hub.membership.service import MembershipService
+from hub.runtime.caller import Caller
+from hub.runtime.clock import Clock, micros
+
+# A runner that computes longer than this is taken for dead; it then saves nothing.
+LEASE = 600 * 1_000_000
+# In which state of round and slot an answer of each kind counts.
+_ASKED: dict[int, tuple[RoundState, ParticipantState]] = {
+    pb.TASK_KIND_TRAIN: (RoundState.TRAINING, ParticipantState.INVITED),
+    pb.TASK_KIND_EVALUATE: (RoundState.EVALUATING, ParticipantState.REPORTED),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a member is asked to do in a round now."""
+
+    round: Round
+    detector: Detector
+    kind: int
+    model_digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a member answers; `refusal` is a wire value of TaskRefusal, 0 for an answer."""
+
+    kind: int
+    update_digest: bytes
+    update_size: int
+    examples: int
+    metrics: Sequence[tuple[str, float]]
+    local: Sequence[tuple[str, float]]
+    refusal: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the runner aggregates: the round and its detector as they were, and the lease's epoch."""
+
+    round: Round
+    detector: Detector
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """Whether a step changed the round, and what is to be aggregated now, if this runner has the lease."""
+
+    changed: bool
+    work: Work | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it: encoded model and strategy state, or the reason it failed; `refused` by member."""
+
+    model: bytes = b""
+    state: bytes = b""
+    refused: tuple[tuple[MemberId, str], ...] = ()
+    failure: str = ""
+
+
+class RoundService:
+    def __init__(
+        self,
+        *,
+        detectors: DetectorService,
+        membership: MembershipService,
+        blobs: BlobService,
+        audit: AuditService,
+        clock: Clock,
+    ) -> None:
+        self._detectors = detectors
+        self._membership = membership
+        self._blobs = blobs
+        self._audit = audit
+        self._clock = clock
+
+    def trigger(self, tx: Connection, caller: Caller, name: DetectorId, plan: Plan, rounds: int) -> Round:
+        """Raises: NotFound, FailedPrecondition (not approved, or a round is open)."""
+        detector = self._detectors.get(tx, name)
+        detector.require_approved()
+        check_rounds(rounds, "rounds")
+        if (running := store.open_round(tx, name)) is not None:
+            raise FailedPrecondition(
+                f"rounds/{running.id} of {name} is {running.state}",
+                reason="ROUND_OPEN",
+                remedy="wait until it ends, or cancel it",
+            )
+        return self._start(tx, detector, plan, rounds, actor=caller.name, due=None)
+
+    def start_due(self, tx: Connection) -> int:
+        """Starts what the schedules say; a schedule whose detector still has a round open skips this time."""
+        now, started = micros(self._clock()), 0
+        for one in store.lock_due_schedules(tx, now):
+            found = schedule.due(one, now)
+            if found is None:
+                continue
+            store.save_schedule(tx, found.schedule)
+            detector = self._detectors.get(tx, one.detector)
+            if store.open_round(tx, detector.id) is None:
+                due = f"{one.id}@{found.due_time}"
+                self._start(tx, detector, one.plan, one.rounds, actor=one.id, due=due)
+                started += 1
+        return started
+
+    def cancel(self, tx: Connection, caller: Caller, round_id: RoundId) -> Round:
+        """Raises: NotFound, FailedPrecondition for one that has ended."""
+        found = self._locked(tx, round_id)
+        if found.ended:
+            raise FailedPrecondition(f"rounds/{round_id} is {found.state} already", reason="ROUND_ENDED")
+        cancelled = machine.cancel(found, micros(self._clock()), f"cancelled by {caller.name}")
+        self._save(tx, found, cancelled, actor=caller.name)
+        return cancelled
+
+    def get(self, tx: Connection, caller: Caller, round_id: RoundId) -> Round:
+        """Raises: NotFound, NotPermitted."""
+        found = store.find_round(tx, round_id)
+        if found is None:
+            raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="name")
+        self._detectors.require_joined(tx, caller, found.detector)
+        return found
+
+    def rounds(
+        self, tx: Connection, caller: Caller, detector: DetectorId | None, *, before: int | None, limit: int
+    ) -> list[Round]:
+        """All of them to the console, to a member those of detectors it joined; newest first."""
+        if detector is not None:
+            self._detectors.require_joined(tx, caller, detector)
+            return store.rounds(tx, detectors=[detector], before=before, limit=limit)
+        visible = None
+        if not caller.is_console:
+            listed = self._detectors.visible(tx, caller, after=None, limit=1000)
+            visible = [one.id for one in listed if caller.member in store.consents(tx, one.id)]
+        return store.rounds(tx, detectors=visible, before=before, limit=limit)
+
+    def task(self, tx: Connection, member: MemberId) -> Task | None:
+        """The member's open task: train while invited, evaluate once the aggregate is there."""
+        for round_id in store.tasks_of(tx, member):
+            found = store.find_round(tx, round_id)
+            slot = found.of(member) if found is not None else None
+            if found is None or slot is None:
+                continue
+            detector = self._detectors.get(tx, found.detector)
+            if found.state is RoundState.TRAINING and slot.state is ParticipantState.INVITED:
+                return Task(round=found, detector=detector, kind=pb.TASK_KIND_TRAIN, model_digest=found.model_digest)
+            if found.state is RoundState.EVALUATING and slot.state is ParticipantState.REPORTED:
+                digest = found.result_digest or found.model_digest
+                return Task(round=found, detector=detector, kind=pb.TASK_KIND_EVALUATE, model_digest=digest)
+        return None
+
+    def submit(self, tx: Connection, caller: Caller, round_id: RoundId, result: Result) -> tuple[bool, str]:
+        """Whether it counts, and why not. What is late or repeated changes nothing."""
+        found, member = self._locked(tx, round_id), caller.member
+        slot = found.of(member)
+        if slot is None:
+            raise NotFound(f"{member} has no slot in rounds/{round_id}", reason="NO_SLOT", field="round")
+        if _ASKED.get(result.kind) != (found.state, slot.state):
+            return False, f"the round is {found.state}, the slot {slot.state}"
+        spec = self._detectors.get(tx, found.detector).spec
+        answered = self._answered(tx, member, slot, result, spec)
+        self._save(tx, found, found.with_participant(answered), actor=member)
+        return answered.state is not ParticipantState.REFUSED, answered.reason
+
+    def advance(self, tx: Connection, round_id: RoundId) -> Advanced:
+        """One step of the machine, saved; work to aggregate comes with a lease. Raises: NotFound."""
+        now = micros(self._clock())
+        found = self._locked(tx, round_id)
+        detector = self._detectors.get(tx, found.detector)
+        members = self._detectors.taking_part(tx, detector)
+        present = self._membership.present(tx, members, now=now)
+        absent = {p.member for p in found.participants} - set(members)
+        step = machine.step(machine.gone(found, absent), now, present, members)
+        if step.round != found:
+            self._save(tx, found, step.round, actor="hub")
+            if step.round.state is RoundState.RELEASED:
+                self._release(tx, detector, step.round)
+        if step.action is not Action.AGGREGATE:
+            return Advanced(changed=step.round != found, work=None)
+        epoch = store.claim(tx, round_id, now=now, until=now + LEASE)
+        work = None if epoch is None else Work(round=step.round, detector=detector, epoch=epoch)
+        return Advanced(changed=step.round != found, work=work)
+
+    def conclude(self, tx: Connection, work: Work, outcome: Outcome) -> bool:
+        """Saves an aggregation's outcome if its lease still holds; returns whether it did."""
+        if not store.holds(tx, work.round.id, work.epoch):
+            return False
+        found, now = self._locked(tx, work.round.id), micros(self._clock())
+        if found.state is not RoundState.AGGREGATING:
+            return False
+        changed = found
+        for member, reason in outcome.refused:
+            slot = changed.of(member)
+            if slot is not None:
+                changed = changed.with_participant(replace(slot, state=ParticipantState.REFUSED, reason=reason))
+        if outcome.failure:
+            changed = machine.fail(changed, now, outcome.failure)
+        else:
+            group = work.detector.group
+            model = self._blobs.put(tx, outcome.model, group)
+            state = self._blobs.keep(tx, outcome.state) if outcome.state else None
+            changed = machine.aggregated(changed, now, model, state)
+        self._save(tx, found, changed, actor="hub")
+        return True
+
+    def open_rounds(self, tx: Connection) -> list[RoundId]:
+        return store.open_rounds(tx)
+
+    def recover(self, tx: Connection) -> None:
+        """At the start of the one process of an embedded hub: leases of the process before are void."""
+        store.release_leases(tx)
+
+    def _start(
+        self, tx: Connection, detector: Detector, plan: Plan, rounds: int, *, actor: str, due: str | None
+    ) -> Round:
+        now = micros(self._clock())
+        planned = Round(
+            id=RoundId(0),
+            detector=detector.id,
+            state=RoundState.PLANNED,
+            number=detector.number + 1,
+            plan=plan,
+            left=rounds - 1,
+            create_time=now,
+            phase_deadline=now + plan.deadline,
+            model_digest=detector.model_digest,
+        )
+        made = replace(planned, id=store.add_round(tx, planned, due=due))
+        self._audit.record(tx, event=f"round_planned:{detector.id}", actor=actor, subject=f"rounds/{made.id}")
+        return made
+
+    def _release(self, tx: Connection, detector: Detector, released: Round) -> None:
+        """The aggregate becomes the detector's model; the next round of a series follows at once."""
+        grown = replace(
+            detector,
+            model_digest=released.result_digest or detector.model_digest,
+            number=released.number,
+            state_digest=released.state_digest,
+        )
+        store.save_detector(tx, grown)
+        if released.left:
+            self._start(tx, grown, released.plan, released.left, actor="hub", due=None)
+
+    def _answered(self, tx: Connection, member: MemberId, slot: Participant, result: Result, spec: Spec) -> Participant:
+        """The slot after this answer; one that cannot count is refused with its reason."""
+        try:
+            if result.refusal:
+                return replace(slot, state=ParticipantState.REFUSED, reason=_declined(result.refusal))
+            metrics = validate.metrics(result.metrics, spec)
+            if result.kind == pb.TASK_KIND_EVALUATE:
+                local = validate.metrics(result.local, spec)
+                return replace(slot, state=ParticipantState.EVALUATED, metrics=metrics, local=local)
+            examples = validate.examples(result.examples, spec)
+            digest = self._update(tx, member, result, spec)
+            return replace(slot, state=ParticipantState.REPORTED, update_digest=digest, examples=examples)
+        except AllianceError as error:
+            return replace(slot, state=ParticipantState.REFUSED, reason=f"{error.message} [{error.reason}]")
+
+    def _update(self, tx: Connection, member: MemberId, result: Result, spec: Spec) -> Digest | None:
+        """The update's bytes are at the hub and of the specified size; their values are checked when aggregated."""
+        if not spec.arrays:
+            return None
+        expected = tensors.encoded_size(spec.arrays)
+        if result.update_size != expected:
+            raise InvalidInput(
+                f"the update has {result.update_size} bytes, {expected} are specified",
+                reason="TENSORS_UNEXPECTED",
+                field="update_size",
+            )
+        found = digest(result.update_digest, field="update_digest")
+        self._blobs.require_uploaded(tx, member, found, expected)
+        return found
+
+    def _locked(self, tx: Connection, round_id: RoundId) -> Round:
+        found = store.lock_round(tx, round_id)
+        if found is None:
+            raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="round")
+        return found
+
+    def _save(self, tx: Connection, before: Round, after: Round, *, actor: str) -> None:
+        """Saves, with a leaf for every transition and every answer."""
+        store.save_round(tx, before, after)
+        subject = f"rounds/{after.id}"
+        for slot in after.participants:
+            known = before.of(slot.member)
+            if known is not None and known.state is not slot.state:
+                self._audit.record(
+                    tx,
+                    event=f"slot_{slot.state}:{slot.member}",
+                    actor=actor,
+                    subject=subject,
+                    digest=slot.update_digest or b"",
+                )
+        if before.state is not after.state:
+            digest_ = after.result_digest or b""
+            self._audit.record(tx, event=f"round_{after.state}", actor=actor, subject=subject, digest=digest_)
+
+
+def _declined(refusal: int) -> str:
+    name = pb.TaskRefusal.Name(refusal)
+    return f"the member declined: {name.removeprefix('TASK_REFUSAL_').lower()}"
