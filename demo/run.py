@@ -65,7 +65,7 @@ def run(*, data: Path | None, stop: bool, json_file: Path | None) -> int:
 def _lay_out(data: Path | None, folder: Path, steps: Steps) -> World:
     title = "real data, split among the members" if data else "GENERATED data for the members"
     with steps.step(title) as step:
-        world = real_data.lay_out(data.absolute(), folder) if data else generated_data.lay_out(folder)
+        world = real_data.lay_out(data.resolve(), folder) if data else generated_data.lay_out(folder)
         step.outcome = f"{len(world.titles):,} products, {len(world.copies):,} altered pictures"
     return world
 

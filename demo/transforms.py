@@ -115,6 +115,7 @@ COPIES: Final[Mapping[str, Transform]] = {
 HARDER: Final[Mapping[str, Transform]] = {
     "flipped-cropped-all-5": _after(ImageOps.mirror, partial(cropped, sides=_CROPS["all"], percent=5)),
     "flipped-cropped-left-7": _after(ImageOps.mirror, partial(cropped, sides=_CROPS["left"], percent=7)),
+    "cropped-uneven": partial(cropped, sides=(8, 3, 2, 6), percent=1),
     "cropped-all-15": partial(cropped, sides=_CROPS["all"], percent=15),
     "rotated-2": partial(rotated, degrees=2),
     "badged": badged,

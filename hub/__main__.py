@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from alliance import output
+from alliance import grpc_environment, output
 
 
 def main() -> None:
+    grpc_environment.prepare()
     from hub.cli import app
 
     output.run(app)

@@ -9,8 +9,8 @@ from alliance.errors import LimitExceeded
 
 
 def main() -> None:
-    # gRPC's own lines about failed handshakes would stand among ours; the error says what is needed.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # gRPC's own lines would stand among ours, and the error says all that they do.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     output.run(_within_memory)
 
 

@@ -8,6 +8,7 @@ batches. `hub_client` sends nothing that is not `Permitted`. Adding a line here 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,15 @@ def _name(collection: str) -> Check:
     return _text(rf"{collection}/[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?")
 
 
+def _page_token(value: str) -> bool:
+    """What the hub handed out: a name, a number or a digest of its own (hub paging), never other words."""
+    try:
+        key = base64.urlsafe_b64decode(value).decode("ascii")
+    except ValueError:
+        return False
+    return re.fullmatch(r"[a-z0-9/:-]{1,300}", key) is not None
+
+
 def _bytes(most: int, least: int = 1) -> Check:
     return lambda value: least <= len(value) <= most
 
@@ -62,7 +72,7 @@ _DIGEST = _bytes(32, 32)
 _SIGNATURE = _bytes(80, 64)
 _MEMBER, _GROUP, _BANK = _name("members"), _name("groups"), _name("banks")
 _COUNT = _number(0, 2**62)
-_PAGE = {"page_size": _number(0, 1000), "page_token": _text(r"[A-Za-z0-9_=-]{0,400}")}
+_PAGE = {"page_size": _number(0, 1000), "page_token": _page_token}
 _SCHEME = _text(r"pdq-256|terms-v1")
 _INSIDE: Check = lambda value: True  # noqa: E731  # because a message's own fields are listed under its own name
 
@@ -160,7 +170,10 @@ def permit(message: Message) -> Permitted:
     Raises: NotPermitted naming the type or field; nothing is sent.
     """
     _check(message, "")
-    return Permitted(kind=CLOSED_LIST[message.DESCRIPTOR.full_name].kind, message=message, _token=_PERMIT)
+    kind = CLOSED_LIST[message.DESCRIPTOR.full_name].kind
+    if not kind:
+        raise _refused(message.DESCRIPTOR.full_name, "leaves only inside another message")
+    return Permitted(kind=kind, message=message, _token=_PERMIT)
 
 
 def _check(message: Message, path: str) -> None:

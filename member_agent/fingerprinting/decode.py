@@ -1,4 +1,4 @@
-"""Fingerprints of picture files, each decoded in a guarded process of its own kind: hostile files are expected.
+"""Fingerprints of picture files, each decoded in a guarded process: hostile files are expected.
 
 A picture file is the one input a member takes from strangers byte by byte and hands to C libraries. So decoding runs in
 worker processes (`decode_worker`) with limits of memory and time, and only hashes come back, as text that is checked.
@@ -53,7 +53,7 @@ class ImageDecoder:
 
     Args:
         workers: how many processes; by default one for each processor this process may use.
-        memory_limit_bytes: address space of one worker; decoding 40 million pixels takes up to 700 MiB.
+        memory_limit_bytes: address space of one worker; decoding 40 million pixels takes up to 550 MiB.
         timeout_seconds: what one picture may take, as processor time and on the clock.
     """
 

@@ -26,8 +26,10 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from alliance.canonical import CHAIN_START
+from alliance.errors import Corrupt
 from alliance.names import BankId, Digest, GroupId, MemberId
 from member_agent.database import LocalDatabase
 
@@ -143,10 +145,15 @@ class BankStore:
         return start
 
     def append(self, state: BankState, batches: Sequence[SealedBatch], tombstones: Sequence[StoredTombstone]) -> None:
-        """Stores entries and the state behind them, in one transaction."""
+        """Stores entries and the state behind them, in one transaction. Raises: Corrupt for a batch held already."""
         with self.db.write() as tx:
             if batches:
-                tx.execute(insert(batch_table), [_batch_values(batch) for batch in batches])
+                try:
+                    tx.execute(insert(batch_table), [_batch_values(batch) for batch in batches])
+                except IntegrityError as error:
+                    raise Corrupt(
+                        f"{state.id} has a batch twice", reason="BANK_CORRUPT", remedy="tell the alliance"
+                    ) from error
             for tombstone in tombstones:
                 tx.execute(
                     insert(tombstone_table).values(

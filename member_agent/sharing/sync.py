@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alliance import entries, segments
-from alliance.errors import AllianceError, Corrupt
+from alliance.errors import AllianceError, Corrupt, InvalidInput
 from alliance.names import BankId, Digest, MemberId, bank_id, digest, group_id, member_id
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import transfer
@@ -65,10 +65,11 @@ class Synchroniser:
     ) -> list[Synced]:
         """Syncs every bank, or one; `again` forgets first what is held of it.
 
-        Raises: NotPermitted, Unavailable; Corrupt, when the other banks are through. What came in before stays.
+        Raises: NotPermitted, Unavailable; Corrupt or InvalidInput (malformed names), when the other banks are
+        through. What came in before stays.
         """
         synced: list[Synced] = []
-        corrupt: Corrupt | None = None
+        corrupt: Corrupt | InvalidInput | None = None
         with FileLock(self._lock):
             for bank in self.banks(hub):
                 if only not in (None, bank.name):
@@ -77,7 +78,7 @@ class Synchroniser:
                     self._store.drop(bank_id(bank.name))
                 try:
                     synced.append(self._bank(hub, bank, progress))
-                except Corrupt as error:
+                except (Corrupt, InvalidInput) as error:
                     corrupt = corrupt or error
         if corrupt is not None:
             raise corrupt
@@ -135,27 +136,24 @@ class Synchroniser:
         batches: list[SealedBatch] = []
         tombstones: list[StoredTombstone] = []
         pending = 0
-        for entry, sealed in found:
-            if entry.seq <= state.cursor:
-                continue
-            state = self._next(hub, state, entry)
-            if entry.HasField("batch"):
-                batches.append(_checked_batch(state.id, entry, sealed))
-            else:
-                tombstones.append(
-                    StoredTombstone(
-                        seq=entry.seq,
-                        batch_digest=digest(entry.tombstone.batch_digest),
-                        publisher=member_id(entry.tombstone.publisher),
-                        rows=tuple(entry.tombstone.rows),
-                    )
-                )
-            pending += len(sealed)
-            if pending >= _FLUSH_BYTES:
+        try:
+            for entry, sealed in found:
+                if entry.seq <= state.cursor:
+                    continue
+                following = self._next(hub, state, entry)
+                if entry.HasField("batch"):
+                    batches.append(_checked_batch(state.id, entry, sealed))
+                else:
+                    tombstones.append(_tombstone(entry))
+                state = following
+                pending += len(sealed)
+                if pending >= _FLUSH_BYTES:
+                    self._store.append(state, batches, tombstones)
+                    batches, tombstones, pending = [], [], 0
+        finally:
+            # What was good before an entry that is not, or before the connection broke, need not come again.
+            if batches or tombstones:
                 self._store.append(state, batches, tombstones)
-                batches, tombstones, pending = [], [], 0
-        if batches or tombstones:
-            self._store.append(state, batches, tombstones)
         return state
 
     def _next(self, hub: HubClient, state: BankState, entry: pb.BankEntry) -> BankState:
@@ -184,6 +182,16 @@ class Synchroniser:
 
     def _corrupt(self, what: str) -> AllianceError:
         return Corrupt(what, reason="BANK_CORRUPT", remedy="sync again; if it stays, tell the alliance")
+
+
+def _tombstone(entry: pb.BankEntry) -> StoredTombstone:
+    tombstone = entry.tombstone
+    return StoredTombstone(
+        seq=entry.seq,
+        batch_digest=digest(tombstone.batch_digest),
+        publisher=member_id(tombstone.publisher),
+        rows=tuple(tombstone.rows),
+    )
 
 
 def _checked_batch(bank: BankId, entry: pb.BankEntry, sealed: bytes) -> SealedBatch:

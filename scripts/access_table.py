@@ -1,0 +1,68 @@
+"""Writes docs/reference/access.md from the access table: `python scripts/access_table.py [--check]`.
+
+`--check` writes nothing and exits with 1 where the page is not what would be written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hub.runtime.access import TABLE, Listener
+from hub.runtime.caller import CONSOLE, MEMBERS, Who
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "access.md"
+INTRO = """\
+# Who may call what
+
+<!-- Written by scripts/access_table.py from hub/runtime/access.py; change the table, then run it. -->
+
+The one table of the hub (`hub/runtime/access.py`). A call that has no row is refused, and so is a caller without a
+mark. What a row cannot say, the service that owns the resource checks: whether the caller is in the bank's group,
+whether the batch is its own.
+
+- **Listener**: `main` takes nothing but mutual TLS; `enrolment` asks for no client certificate and knows nobody.
+- **Suspended**: whether a suspended member may still call. A member that was expelled or left may call nothing.
+- **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
+ORDER = [who for who in Who if who in MEMBERS] + [who for who in Who if who in CONSOLE]
+
+
+def written() -> str:
+    return "\n".join([INTRO, *_tables()]) + "\n"
+
+
+def _tables() -> Iterator[str]:
+    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended"]
+    for service, names in itertools.groupby(TABLE, key=lambda name: name.partition("/")[0]):
+        yield from ("", f"## {service}", "", _row(head), _row(["---", "---", *[":-:"] * (len(head) - 2)]))
+        yield from (_row(_cells(name)) for name in names)
+
+
+def _cells(name: str) -> list[str]:
+    rule = TABLE[name]
+    listener = f"**{rule.listener}**" if rule.listener is not Listener.MAIN else str(rule.listener)
+    who = [_mark(permitted=who in rule.who) for who in (*ORDER, Who.ANONYMOUS)]
+    return [f"`{name.partition('/')[2]}`", listener, *who, _mark(permitted=rule.while_suspended)]
+
+
+def _mark(*, permitted: bool) -> str:
+    return "✓" if permitted else ""
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: list[str]) -> int:
+    if "--check" not in arguments:
+        PAGE.write_text(written(), "utf-8")
+    elif not PAGE.exists() or PAGE.read_text("utf-8") != written():
+        print("access.md is not what the table says; run python scripts/access_table.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
