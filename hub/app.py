@@ -26,9 +26,9 @@ from hub.audit.rpc import AuditRpc
 from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
 from hub.audit.sequencer import Sequencer
 from hub.audit.service import AuditService
+from hub.blobs.files import BlobFiles
 from hub.blobs.rpc import BlobRpc
 from hub.blobs.service import BlobService
-from hub.blobs.store import BlobFiles
 from hub.config import Home, Settings
 from hub.federation.detectors import DetectorService
 from hub.federation.rpc import FederationRpc, task_message

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from alliance.errors import InvalidInput, LimitExceeded
 from alliance.names import Digest, MemberId, digest
 from alliance.v1 import blob_pb2 as pb
+from hub.blobs.files import CHUNK
 from hub.blobs.service import BlobService
-from hub.blobs.store import CHUNK
 from hub.runtime.caller import Caller
 from hub.runtime.edge import Session
 

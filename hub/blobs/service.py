@@ -1,4 +1,4 @@
-"""Who may upload and download which bytes; the bytes themselves are `store.BlobFiles`."""
+"""Who may upload and download which bytes; the bytes themselves are `files.BlobFiles`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from alliance.errors import FailedPrecondition, LimitExceeded, NotFound
 from alliance.names import Digest, GroupId, MemberId
 from alliance.segments import MAX_BATCH_BYTES
 from hub.blobs import store
-from hub.blobs.store import BlobFiles, StoredBlob
+from hub.blobs.files import BlobFiles
+from hub.blobs.store import StoredBlob
 from hub.membership.service import MembershipService
 from hub.runtime.clock import Clock, micros
 

@@ -18,7 +18,7 @@ from alliance import tensors
 from alliance.errors import AllianceError, Corrupt
 from alliance.names import Digest, MemberId
 from alliance.tensors import Arrays, ArraySpec
-from hub.blobs.store import BlobFiles
+from hub.blobs.files import BlobFiles
 from hub.federation import validate
 from hub.federation.flower import StrategyRound, Update
 from hub.federation.model import Participant, ParticipantState, Spec

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from alliance.errors import AllianceError
-from hub.blobs.store import BlobFiles
+from hub.blobs.files import BlobFiles
 from hub.federation.aggregation import aggregate
 from hub.federation.model import RoundId
 from hub.federation.service import RoundService
