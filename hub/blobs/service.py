@@ -33,12 +33,13 @@ class BlobService:
     def uploaded(self, tx: Connection, uploader: MemberId, digest: Digest) -> StoredBlob | None:
         """The caller's own complete blob, if it is one."""
         found = store.find(tx, digest)
-        return found if found is not None and found.uploader == uploader else None
+        return found if found is not None and store.is_uploader(tx, digest, uploader) else None
 
     def register(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
-        """Records a complete blob; a second registration of the same bytes changes nothing."""
+        """Records a complete blob of this uploader; a second registration changes nothing."""
         if store.find(tx, digest) is None:
-            store.add(tx, StoredBlob(digest, size, uploader), now=micros(self._clock()))
+            store.add(tx, StoredBlob(digest, size), now=micros(self._clock()))
+        store.add_uploader(tx, digest, uploader)
 
     def require_uploaded(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
         """Raises: FailedPrecondition unless the caller uploaded exactly this."""
@@ -62,7 +63,7 @@ class BlobService:
         """Stores bytes the hub made for itself; nobody may download them."""
         digest = self.files.put(data)
         if store.find(tx, digest) is None:
-            store.add(tx, StoredBlob(digest, len(data), "hub"), now=micros(self._clock()))
+            store.add(tx, StoredBlob(digest, len(data)), now=micros(self._clock()))
         return digest
 
     def size(self, tx: Connection, digest: Digest) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, String, Table, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, Table, insert, select
 
-from alliance.names import Digest, GroupId
+from alliance.names import Digest, GroupId, MemberId
 from hub.runtime.db import Int64, metadata
 
 blob_table = Table(
@@ -14,9 +14,14 @@ blob_table = Table(
     metadata,
     Column("digest", LargeBinary(32), primary_key=True),
     Column("size", Int64, nullable=False),
-    # "members/acme", or "hub" for a segment.
-    Column("uploader", String(80), nullable=False),
     Column("create_time", Int64, nullable=False),
+)
+# Who proved to have the bytes by uploading them; equal bytes of several members are stored once.
+uploader_table = Table(
+    "blob_uploader",
+    metadata,
+    Column("digest", ForeignKey("blob.digest"), primary_key=True),
+    Column("member", ForeignKey("member.name"), primary_key=True),
 )
 reader_table = Table(
     "blob_reader",
@@ -29,16 +34,25 @@ reader_table = Table(
 class StoredBlob(NamedTuple):
     digest: Digest
     size: int
-    uploader: str
 
 
 def find(tx: Connection, digest: Digest) -> StoredBlob | None:
     row = tx.execute(select(blob_table).where(blob_table.c.digest == digest)).first()
-    return None if row is None else StoredBlob(digest, row.size, row.uploader)
+    return None if row is None else StoredBlob(digest, row.size)
 
 
 def add(tx: Connection, blob: StoredBlob, *, now: int) -> None:
-    tx.execute(insert(blob_table).values(digest=blob.digest, size=blob.size, uploader=blob.uploader, create_time=now))
+    tx.execute(insert(blob_table).values(digest=blob.digest, size=blob.size, create_time=now))
+
+
+def add_uploader(tx: Connection, digest: Digest, member: MemberId) -> None:
+    if not is_uploader(tx, digest, member):
+        tx.execute(insert(uploader_table).values(digest=digest, member=member))
+
+
+def is_uploader(tx: Connection, digest: Digest, member: MemberId) -> bool:
+    query = select(uploader_table.c.digest).where(uploader_table.c.digest == digest, uploader_table.c.member == member)
+    return tx.execute(query).first() is not None
 
 
 def grant(tx: Connection, digest: Digest, group: GroupId) -> None:

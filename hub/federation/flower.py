@@ -9,6 +9,7 @@ named in this module and held by tests/contract/test_flower.py against flwr 1.41
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from numpy.typing import NDArray
 from alliance.errors import FailedPrecondition, InvalidInput
 from alliance.tensors import Arrays, ArraySpec
 from hub.federation.model import StrategyName
+
+# Flower tells each round's sampling as news; the hub logs its own events.
+logging.getLogger("flwr").setLevel(logging.ERROR)
 
 WEIGHT = "num-examples"
 ARRAYS, METRICS = "arrays", "metrics"
@@ -175,6 +179,18 @@ class StrategyRound:
 
     def _grid(self) -> RoundGrid:
         return RoundGrid(self._nodes, lambda message: None)
+
+
+@functools.lru_cache(maxsize=256)
+def task_settings(
+    name: StrategyName,
+    strategy: tuple[tuple[str, float], ...],
+    training: tuple[tuple[str, float], ...],
+    number: int,
+) -> tuple[tuple[str, float], ...]:
+    """What each participant of a round is told, sorted: the detector's settings and the strategy's (FedProx's mu)."""
+    configured = StrategyRound(name, dict(strategy), number=number, nodes=[0], state={})
+    return tuple(sorted(configured.task_settings(dict(training)).items()))
 
 
 def check_settings(name: StrategyName, settings: Mapping[str, float]) -> None:

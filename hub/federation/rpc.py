@@ -10,7 +10,7 @@ from alliance.v1 import federation_pb2 as pb
 from hub.blobs.service import BlobService
 from hub.federation import wire
 from hub.federation.detectors import DetectorService, detector_id, plan, schedule_id
-from hub.federation.flower import StrategyRound
+from hub.federation.flower import task_settings
 from hub.federation.model import SECOND, Detector, RoundId, Schedule
 from hub.federation.service import Result, RoundService, Task
 from hub.runtime.caller import MEMBERS, Caller
@@ -164,8 +164,7 @@ class FederationRpc:
 def task_message(task: Task) -> pb.Task:
     """A task with everything its code is told: the detector's settings and the strategy's."""
     spec, one = task.detector.spec, task.round
-    strategy = StrategyRound(spec.strategy, dict(spec.strategy_settings), number=one.number, nodes=[0], state={})
-    settings = strategy.task_settings(dict(spec.train_settings))
+    settings = task_settings(spec.strategy, spec.strategy_settings, spec.train_settings, one.number)
     return pb.Task(
         round=f"rounds/{one.id}",
         detector=one.detector,
@@ -173,7 +172,7 @@ def task_message(task: Task) -> pb.Task:
         number=one.number,
         model_digest=task.model_digest,
         deadline_time=timestamp(one.phase_deadline),
-        settings=[pb.Setting(name=name, value=value) for name, value in sorted(settings.items())],
+        settings=[pb.Setting(name=name, value=value) for name, value in settings],
     )
 
 

@@ -46,7 +46,6 @@ def upgrade() -> None:
         "blob",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("uploader", sa.String(length=80), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_blob")),
     )
@@ -124,6 +123,14 @@ def upgrade() -> None:
     with op.batch_alter_table("bank", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_bank_group_name"), ["group_name"], unique=False)
 
+    op.create_table(
+        "blob_uploader",
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("member", sa.String(length=80), nullable=False),
+        sa.ForeignKeyConstraint(["digest"], ["blob.digest"], name=op.f("fk_blob_uploader_digest")),
+        sa.ForeignKeyConstraint(["member"], ["member.name"], name=op.f("fk_blob_uploader_member")),
+        sa.PrimaryKeyConstraint("digest", "member", name=op.f("pk_blob_uploader")),
+    )
     op.create_table(
         "blob_reader",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
@@ -249,6 +256,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_invitation_member"))
 
     op.drop_table("invitation")
+    op.drop_table("blob_uploader")
     op.drop_table("blob_reader")
     with op.batch_alter_table("bank", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_bank_group_name"))
