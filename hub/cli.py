@@ -10,6 +10,7 @@ from hub.commands import server
 from hub.commands.audit import audit
 from hub.commands.banks import bank
 from hub.commands.context import Options
+from hub.commands.federation import detector, round_, schedule
 from hub.commands.members import group, member, operator
 
 app = typer.Typer(
@@ -42,4 +43,7 @@ app.add_typer(member, name="member")
 app.add_typer(group, name="group")
 app.add_typer(operator, name="operator")
 app.add_typer(bank, name="bank")
+app.add_typer(detector, name="detector")
+app.add_typer(schedule, name="schedule")
+app.add_typer(round_, name="round")
 app.add_typer(audit, name="audit")
