@@ -156,7 +156,9 @@ def show_round(context: typer.Context, number: int, as_json: bool = JSON) -> Non
     with client(context) as hub:
         found = hub.call(pb.GetRoundRequest(name=f"rounds/{number}"), pb.GetRoundResponse).round
     row = _round_row(found)
-    slots = [{"member": p.member, "state": _slot_state(p), "reason": p.reason} for p in found.participants]
+    slots: list[dict[str, object]] = [
+        {"member": p.member, "state": _slot_state(p), "reason": p.reason} for p in found.participants
+    ]
     metrics = [_metric_row(one) for one in found.metrics]
     if as_json:
         show_one({**row, "participants": slots, "metrics": metrics}, as_json=True)

@@ -11,7 +11,7 @@ import pytest
 from alliance import canonical
 from alliance.errors import Conflict, Corrupt
 from alliance.names import Digest, MemberId
-from hub.blobs.store import BlobFiles
+from hub.blobs.files import BlobFiles
 
 ACME = MemberId("members/acme")
 DATA = b"sealed bytes"
