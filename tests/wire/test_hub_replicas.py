@@ -15,9 +15,9 @@ from alliance.v1 import audit_pb2, membership_pb2
 from alliance.v1 import fingerprint_pb2 as pb
 from tests.kit.alliance import alliance
 from tests.kit.checks import recomputed_head
+from tests.kit.databases import Databases
 from tests.kit.hub import running_hub
 from tests.kit.member import RawMember
-from tests.kit.postgres import PostgresServer
 
 pytestmark = pytest.mark.postgres
 
@@ -26,8 +26,8 @@ def publish(member: RawMember, bank: BankId, count: int) -> list[bytes]:
     return [member.publish(bank, bytes([n])).header.digest for n in range(count)]
 
 
-def test_members_at_two_hubs_share_one_bank(tmp_path: Path, postgres_server: PostgresServer) -> None:
-    url = postgres_server.create_database()
+def test_members_at_two_hubs_share_one_bank(tmp_path: Path, postgres_databases: Databases) -> None:
+    url = postgres_databases.create()
     with (
         alliance(members=4, folder=tmp_path, url=url, fingerprints_segment_entries=4) as a,
         running_hub(tmp_path, url=url, fingerprints_segment_entries=4) as second,
@@ -46,8 +46,8 @@ def test_members_at_two_hubs_share_one_bank(tmp_path: Path, postgres_server: Pos
             size = second.admin.call(audit_pb2.VerifyLogRequest(), audit_pb2.VerifyLogResponse).tree_size
 
 
-def test_a_watch_hears_of_the_other_hub(tmp_path: Path, postgres_server: PostgresServer) -> None:
-    url = postgres_server.create_database()
+def test_a_watch_hears_of_the_other_hub(tmp_path: Path, postgres_databases: Databases) -> None:
+    url = postgres_databases.create()
     with alliance(members=2, folder=tmp_path, url=url) as a, running_hub(tmp_path, url=url) as second:
         publisher, watcher = a.members
         watcher.reconnect(second.address)
