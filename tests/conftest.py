@@ -12,10 +12,11 @@ from hub.config import Home
 from hub.setup import initialise
 from tests.kit.alliance import Alliance, alliance
 from tests.kit.clock import ShiftedClock
+from tests.kit.databases import Databases, postgres_databases
 from tests.kit.hub import ADMIN, RunningHub, local_settings, running_hub
 from tests.kit.postgres import postgres_server
 
-__all__ = ["postgres_server"]
+__all__ = ["postgres_databases", "postgres_server"]
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A new database of each kind; empty means SQLite in the hub's home."""
     if request.param == "sqlite":
         return ""
-    server = request.getfixturevalue("postgres_server")
-    return str(server.create_database())
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    return databases.create()
 
 
 @pytest.fixture

@@ -46,5 +46,6 @@ def require_current(db: Database) -> None:
         raise FailedPrecondition(
             f"the database is at revision {found or 'none'}, this hub needs {wanted}",
             reason="SCHEMA_REVISION",
-            remedy='run "alliance-hub migrate"',
+            # `init` makes the schema: a database without one is not this hub's, and migrating it would hide that.
+            remedy='run "alliance-hub migrate"' if found else "restore a backup, or name the right database.url",
         )

@@ -97,4 +97,5 @@ def unleet(word: str) -> str:
 
 def is_unspaced(code_points: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Which code points belong to a script in which a run of letters is not one word."""
-    return np.searchsorted(_UNSPACED_EDGES, code_points, side="right") % 2 == 1
+    crossed: NDArray[np.int64] = np.searchsorted(_UNSPACED_EDGES, code_points, side="right")
+    return crossed % 2 == 1

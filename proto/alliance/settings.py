@@ -8,6 +8,7 @@ here: they are paths of files. Every value remembers its origin for `config show
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ def _typed(key: str, value: object, wanted: type) -> object:
             return value.lower() in ("true", "1")
     elif wanted is Path and isinstance(value, str):
         return Path(value)
-    elif wanted in (int, float) and isinstance(value, int | float | str):
+    elif (wanted is int and isinstance(value, int | str)) or (wanted is float and isinstance(value, int | float | str)):
         try:
             return wanted(value)
         except ValueError:
@@ -108,7 +109,7 @@ def to_toml(settings: _Dataclass) -> str:
         elif isinstance(value, int | float):
             text = str(value)
         else:
-            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-            text = f'"{escaped}"'
+            # A JSON string is a TOML string, but for DEL, which only TOML escapes.
+            text = json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
         sections.setdefault(section, []).append(f"{key} = {text}")
     return "\n\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in sections.items()) + "\n"

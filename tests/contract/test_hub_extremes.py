@@ -119,7 +119,7 @@ class Scene:
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    url = request.getfixturevalue("postgres_server").create_database() if request.param == "postgresql" else ""
+    url = request.getfixturevalue("postgres_databases").create() if request.param == "postgresql" else ""
     with alliance(members=2, url=url) as a:
         yield Scene(a)
 

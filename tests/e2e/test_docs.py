@@ -1,9 +1,9 @@
 """The commands that the pages show are run, in order, in one shell, and print what the pages say.
 
 In docs/, a `console` block is run: lines that begin with `$ ` are typed, lines below one are what it prints. A block
-below `<!-- file: NAME -->` is written to that file. Nothing else is run. Output is compared loosely: the lines shown must
-come in their order, `...` stands for anything, spaces and ports do not matter. A command must succeed, unless what is
-shown is its error.
+below `<!-- file: NAME -->` is written to that file. Nothing else is run. Output is compared loosely: the lines shown
+must come in their order, `...` stands for anything, spaces and ports do not matter. A command must succeed,
+unless what is shown is its error.
 """
 
 from __future__ import annotations

@@ -210,6 +210,13 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(20)
 
+    def last_line(self) -> str:
+        """What it said last; wait for its end before."""
+        self.close()
+        while not self._lines.empty():
+            self.events.append(self._lines.get())
+        return str(self.events[-1]["event"])
+
     def close(self) -> None:
         self._reader.join()
 

@@ -133,9 +133,12 @@ class RunningHub:
         group = GroupId(f"groups/{name}")
         self.admin.call(membership_pb2.CreateGroupRequest(name=group), membership_pb2.CreateGroupResponse)
         for member in members:
-            request = membership_pb2.AddGroupMemberRequest(group=group, member=member.name)
-            self.admin.call(request, membership_pb2.AddGroupMemberResponse)
+            self.add_to_group(group, member)
         return group
+
+    def add_to_group(self, group: GroupId, member: RawMember) -> None:
+        request = membership_pb2.AddGroupMemberRequest(group=group, member=member.name)
+        self.admin.call(request, membership_pb2.AddGroupMemberResponse)
 
     def create_bank(self, name: str, group: GroupId, *, scheme: str = TERMS.id) -> BankId:
         bank = BankId(f"banks/{name}")

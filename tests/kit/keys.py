@@ -118,7 +118,7 @@ class KeyHolder:
         scheme: str = TERMS.id,
         secret: bytes | None = None,
     ) -> Sealed:
-        """Any bytes as a batch, sealed under the bank's only known secret, or under one nobody else has."""
+        """Any bytes as a batch, sealed under `secret`, or under one that nobody has."""
         nonce, key = os.urandom(12), canonical.sha256(secret or os.urandom(canonical.EPOCH_SECRET_SIZE))
         aad = canonical.batch_aad(bank, self.name, scheme, epoch, rows)
         data = nonce + AESGCM(key).encrypt(nonce, plaintext, aad)

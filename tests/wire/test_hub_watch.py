@@ -122,8 +122,7 @@ def test_a_new_member_and_a_new_epoch_are_hints(three: Alliance) -> None:
     newcomer = three.hub.enrol("newcomer")
     with watching(newcomer) as watch:
         watch.wait_for(HEARTBEAT)
-        request = pb.AddGroupMemberRequest(group=three.group, member=newcomer.name)
-        three.hub.admin.call(request, pb.AddGroupMemberResponse)
+        three.hub.add_to_group(three.group, newcomer)
         watch.wait_for(group(three))
         watch.wait_for(bank(three, 0))
         before = watch.count()
