@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figure", "data", "report"}
+NOT_BENCHMARKS = {"__init__", "__main__", "figure", "data", "heart", "report", "simulation"}
 
 
 def names() -> list[str]:

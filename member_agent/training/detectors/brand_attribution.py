@@ -1,0 +1,69 @@
+"""brand-attribution: whom does this URL impersonate? A multi-class logistic model over hashed n-grams.
+
+Members need no common list of brands: a brand's class is a hash of its name (NFKC, case folded), so members that
+name it equally train the same class. Two brands may fall into one class; `salt` lets a proposer choose a hash that
+keeps those apart which it knows of. Who reads a score looks for the classes of the brands it is interested in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alliance.tensors import Arrays, ArraySpec
+from member_agent.catalog.readers.records import Record
+from member_agent.training import logistic, metrics, url_rows
+from member_agent.training.dataset import LABEL, Dataset
+from member_agent.training.detector import Settings, Trained, writable
+
+
+class BrandAttribution:
+    """Arrays `w` float32 (2^bits, classes) and `b` float32 (classes,)."""
+
+    name = "brand-attribution"
+    metrics: Sequence[str] = ("accuracy", "macro_f1")
+    settings: Settings = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS}
+
+    def roles(self, settings: Settings) -> Sequence[str]:
+        return (url_rows.URL, LABEL)
+
+    def specs(self, settings: Settings) -> tuple[ArraySpec, ...]:
+        classes = int(settings["classes"])
+        return (
+            ArraySpec(name="w", dtype="float32", shape=(1 << int(settings["bits"]), classes)),
+            ArraySpec(name="b", dtype="float32", shape=(classes,)),
+        )
+
+    def initial(self, settings: Settings) -> Arrays:
+        return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.specs(settings)}
+
+    def read(self, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings) -> Dataset:
+        def label(text: str) -> int | None:
+            return brand_class(text, settings) if text else None
+
+        return url_rows.read(rows, columns, int(settings["bits"]), label)
+
+    def train(self, arrays: Arrays, data: Dataset, settings: Settings, rng: np.random.Generator) -> Trained:
+        made = writable(arrays)
+        logistic.fit(data.features, data.labels, made["w"], made["b"], logistic.Fit.of(settings), rng)
+        return Trained(arrays=made, examples=len(data))
+
+    def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]:
+        said = logistic.probabilities(data.features, arrays["w"], arrays["b"]).argmax(axis=1)
+        return {"accuracy": float((said == data.labels).mean()), "macro_f1": metrics.macro_f1(data.labels, said)}
+
+    def score(
+        self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
+    ) -> NDArray[np.float64]:
+        return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+
+
+def brand_class(brand: str, settings: Settings) -> int:
+    """The class of a brand's name, in [0, classes)."""
+    plain = " ".join(unicodedata.normalize("NFKC", brand).casefold().split())
+    salted = f"alliance/brand-class/v1/{int(settings['salt'])}/{plain}"
+    return int.from_bytes(hashlib.blake2b(salted.encode(), digest_size=8).digest(), "big") % int(settings["classes"])

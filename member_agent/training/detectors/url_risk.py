@@ -1,0 +1,50 @@
+"""url-risk: is this URL an impersonating shop or a phishing page? A logistic model over hashed n-grams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alliance.tensors import Arrays, ArraySpec
+from member_agent.catalog.readers.records import Record
+from member_agent.training import logistic, metrics, url_rows
+from member_agent.training.dataset import LABEL, Dataset
+from member_agent.training.detector import Settings, Trained, writable
+
+
+class UrlRisk:
+    """Arrays `w` float32 (2^bits,) and `b` float32 (1,); label 1 means risk."""
+
+    name = "url-risk"
+    metrics: Sequence[str] = metrics.BINARY
+    settings: Settings = {"bits": 18.0, **logistic.DEFAULTS}
+
+    def roles(self, settings: Settings) -> Sequence[str]:
+        return (url_rows.URL, LABEL)
+
+    def specs(self, settings: Settings) -> tuple[ArraySpec, ...]:
+        return (
+            ArraySpec(name="w", dtype="float32", shape=(1 << int(settings["bits"]),)),
+            ArraySpec(name="b", dtype="float32", shape=(1,)),
+        )
+
+    def initial(self, settings: Settings) -> Arrays:
+        return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.specs(settings)}
+
+    def read(self, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings) -> Dataset:
+        return url_rows.read(rows, columns, int(settings["bits"]), url_rows.binary_label)
+
+    def train(self, arrays: Arrays, data: Dataset, settings: Settings, rng: np.random.Generator) -> Trained:
+        made = writable(arrays)
+        logistic.fit(data.features, data.labels, made["w"], made["b"], logistic.Fit.of(settings), rng)
+        return Trained(arrays=made, examples=len(data))
+
+    def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]:
+        return metrics.binary(data.labels, logistic.probabilities(data.features, arrays["w"], arrays["b"]))
+
+    def score(
+        self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
+    ) -> NDArray[np.float64]:
+        return url_rows.score(rows, columns, arrays["w"], arrays["b"])

@@ -1,0 +1,90 @@
+"""One member's part in one detector: its rows, read once and split, and what it would reach alone.
+
+Alone means the same detector from its initial arrays on the member's own training rows, as many trainings in a row
+as `alone_rounds`, judged on the same held-back rows as the shared model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alliance.tensors import Arrays
+from member_agent.training.dataset import Dataset, split
+from member_agent.training.detector import PROXIMAL_MU, SERVER_ROUND, Detector, Settings, Trained, settle
+
+ALONE_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The shared model and the member's own on the member's held-back rows."""
+
+    examples: int
+    shared: Mapping[str, float]
+    alone: Mapping[str, float]
+
+
+class Learner:
+    """Reads the rows at the first task, and again only if the detector's own settings change.
+
+    Args:
+        read: gives the data set for the detector's settings.
+        seed: the member's own; with the round's number it seeds every training.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        read: Callable[[Settings], Dataset],
+        *,
+        seed: int = 0,
+        alone_rounds: int = ALONE_ROUNDS,
+    ) -> None:
+        self.detector = detector
+        self._read = read
+        self._seed = seed
+        self._alone_rounds = alone_rounds
+        self._own: dict[str, float] | None = None
+        self._data: tuple[Dataset, Dataset] | None = None
+        self._alone: Arrays | None = None
+
+    def train(self, arrays: Arrays, given: Settings, number: int) -> Trained:
+        """Raises: InvalidInput, FailedPrecondition (NO_DATA)."""
+        settings, (rows, _) = self._prepare(given)
+        rng = np.random.default_rng((self._seed, number))
+        return self.detector.train(arrays, rows, settings, rng)
+
+    def evaluate(self, arrays: Arrays, given: Settings) -> Evaluation:
+        """Raises: InvalidInput, FailedPrecondition (NO_DATA)."""
+        settings, (_, held_back) = self._prepare(given)
+        return Evaluation(
+            examples=len(held_back),
+            shared=self.detector.evaluate(arrays, held_back, settings),
+            alone=self.detector.evaluate(self.alone(given), held_back, settings),
+        )
+
+    def alone(self, given: Settings) -> Arrays:
+        """The member's own model, trained once; without FedProx's term, which is the federation's."""
+        settings, (rows, _) = self._prepare(given)
+        if self._alone is None:
+            own = {name: value for name, value in settings.items() if name != PROXIMAL_MU}
+            arrays = self.detector.initial(own)
+            for number in range(1, self._alone_rounds + 1):
+                rng = np.random.default_rng((self._seed, number))
+                arrays = self.detector.train(arrays, rows, own, rng).arrays
+            self._alone = arrays
+        return self._alone
+
+    def data(self, given: Settings) -> tuple[Dataset, Dataset]:
+        """Training rows and held-back rows."""
+        return self._prepare(given)[1]
+
+    def _prepare(self, given: Settings) -> tuple[dict[str, float], tuple[Dataset, Dataset]]:
+        settings = settle(self.detector, given)
+        own = {name: value for name, value in settings.items() if name not in (PROXIMAL_MU, SERVER_ROUND)}
+        if self._data is None or self._own != own:
+            self._data, self._own, self._alone = split(self._read(own)), own, None
+        return settings, self._data

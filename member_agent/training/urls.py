@@ -1,0 +1,104 @@
+"""URLs as hashed features: character n-grams of host and rest apart, and what the host looks like.
+
+Pure arithmetic on bytes, so that every member's machine puts the same piece of text into the same bucket, now and
+after an upgrade: a polynomial hash modulo 2^64 of each window, mixed by SplitMix64's finaliser (Steele et al. 2014),
+of which the top bits are the bucket. Text is never decoded from percent-encoding and never resolved.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from member_agent.training import dataset
+
+MAX_BYTES = 512
+"""What is read of a URL; longer ones are cut."""
+SIZES = (3, 4, 5)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_REST = np.uint64(0xA0761D6478BD642F)
+"""Added to a window outside the host, so that "paypal" there is another feature than in the host."""
+_SHAPE = 1 << 32
+_CHUNK = 8192
+
+
+def normalise(url: str) -> str:
+    """Lower case, without scheme and surrounding space."""
+    text = url.strip().lower()
+    return text.partition("://")[2] if "://" in text[:12] else text
+
+
+def features(urls: Sequence[str], *, bits: int) -> csr_matrix:
+    """(len(urls), 2^bits) float32; a present feature counts once, rows have length 1."""
+    parts = [_chunk(urls[at : at + _CHUNK], bits) for at in range(0, len(urls), _CHUNK)]
+    data = np.concatenate([p[0] for p in parts]) if parts else np.empty(0, np.float32)
+    columns = np.concatenate([p[1] for p in parts]) if parts else np.empty(0, np.int32)
+    counts = np.concatenate([p[2] for p in parts]) if parts else np.empty(0, np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return csr_matrix((data, columns, starts), shape=(len(urls), 1 << bits))
+
+
+def _chunk(urls: Sequence[str], bits: int) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
+    """Values, columns, and how many of them each row has."""
+    texts = [normalise(url).encode()[:MAX_BYTES] for url in urls]
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    buffer = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.uint64)
+    rows = np.repeat(np.arange(len(texts)), lengths)
+    inside = np.arange(len(buffer)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    in_rest = inside >= np.repeat([_host_end(text) for text in texts], lengths)
+    keys, owners = [], []
+    for size in SIZES:
+        windows = max(0, len(buffer) - size + 1)
+        value = np.zeros(windows, dtype=np.uint64)
+        for place in range(size):
+            value = value * _BASE + buffer[place : place + windows]
+        whole = inside[:windows] + size <= np.repeat(lengths, lengths)[:windows]
+        value = (value + np.where(in_rest[:windows], _REST, np.uint64(0))) * _BASE + np.uint64(size)
+        keys.append(value[whole])
+        owners.append(rows[:windows][whole])
+    shapes = [_host_shape(text.decode(errors="replace")) for text in texts]
+    keys.append(np.array([key for row in shapes for key in row], dtype=np.uint64))
+    owners.append(np.repeat(np.arange(len(texts)), [len(row) for row in shapes]))
+    bucket = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
+    # Row and bucket in one number: sorting once finds the different features of every row.
+    unique = np.unique((np.concatenate(owners).astype(np.uint64) << np.uint64(bits)) | bucket)
+    counts = np.bincount((unique >> np.uint64(bits)).astype(np.int64), minlength=len(texts))
+    values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
+    return values, (unique & np.uint64((1 << bits) - 1)).astype(np.int32), counts
+
+
+def _host_end(text: bytes) -> int:
+    ends = [at for at in (text.find(mark) for mark in (b"/", b"?", b"#")) if at >= 0]
+    return min(ends, default=len(text))
+
+
+def _host_shape(url: str) -> list[int]:
+    """Features of the host and of the URL's outline, each a small number under its own key."""
+    name = dataset.host(url)
+    labels = name.split(".")
+    path, _, query = url.partition("?")
+    numbers = (
+        min(len(labels), 8),
+        min(len(name) // 4, 16),
+        min(name.count("-"), 6),
+        min(sum(c.isdigit() for c in name), 12),
+        int(name.replace(".", "").isdigit()),
+        int(":" in url.partition("/")[0]),
+        int("@" in url),
+        min(path.count("/"), 10),
+        min(len(url) // 8, 24),
+        min(query.count("="), 8),
+        zlib.crc32(labels[-1].encode()),
+        zlib.crc32(dataset.registrable_domain(name).partition(".")[2].encode()),
+    )
+    return [(kind + 1) * _SHAPE + number for kind, number in enumerate(numbers)]
+
+
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
