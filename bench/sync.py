@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,7 @@ def _publish(home: Home, count: int) -> tuple[float, int]:
             sealed = sealing.seal(plain, key, bank=BANK, publisher=me, scheme=schemes.PDQ.id, row_count=len(batch))
             with agent.db.write() as tx:
                 header = _header(agent, BANK, key.epoch, len(batch), sealed)
-                request = pb.PublishBatchRequest(request_id=header.digest.hex(), batch=header)
+                request = pb.PublishBatchRequest(request_id=str(uuid.uuid4()), batch=header)
                 outbox.put(tx, request, now=utc_now(), sealed=sealed, digest=header.digest)
             total += len(sealed)
         agent.outbox.drain(hub)

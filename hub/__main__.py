@@ -7,9 +7,13 @@ from alliance import grpc_environment, output
 
 def main() -> None:
     grpc_environment.prepare()
+    output.run(_command_line)
+
+
+def _command_line() -> None:
     from hub.cli import app
 
-    output.run(app)
+    app()
 
 
 if __name__ == "__main__":

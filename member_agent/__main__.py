@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
-from alliance import output
+from alliance import grpc_environment, output
 from alliance.errors import LimitExceeded
 
 
 def main() -> None:
-    # gRPC's own lines would stand among ours, and the error says all that they do.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    grpc_environment.prepare()
     output.run(_within_memory)
 
 

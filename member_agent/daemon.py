@@ -28,6 +28,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 # A certificate is renewed when two thirds of its life are over.
 RENEW_AT = 2 / 3
+# The hub showed what only a lying hub shows: the agent stops, and keeps its home as evidence.
+ALARMS = frozenset({"LOG_FORKED", "IDENTITY_CHANGED", "COMMITMENT_MISMATCH"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,10 @@ class Daemon:
         self._stop.set()
 
     def run(self) -> None:
-        """Until `stop`. Raises: FailedPrecondition if another daemon runs, NotAuthenticated when expelled."""
+        """Until `stop`.
+
+        Raises: FailedPrecondition if another daemon runs, NotAuthenticated when expelled, Corrupt when the hub lies.
+        """
         with FileLock(self._home.daemon_lock, wait=0):
             while not self._stop.is_set():
                 try:
@@ -133,6 +138,8 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
         except (Unavailable, NotPermitted, NotAuthenticated):
             raise
         except AllianceError as error:
+            if error.reason in ALARMS:
+                raise
             log.error("step_failed", step=name, reason=error.reason, message=error.message)
 
 

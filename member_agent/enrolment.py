@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from alliance import canonical, channel, settings, tls
 from alliance.errors import AlreadyExists, Corrupt, NotAuthenticated
 from alliance.join_code import JoinCode
-from alliance.names import MemberId
 from alliance.v1 import enrolment_pb2, membership_pb2
 from member_agent import keystore
 from member_agent.config import Home, Settings
@@ -158,7 +157,3 @@ def leave(hub: HubClient) -> membership_pb2.Member:
 def certificate(held: Secrets) -> x509.Certificate:
     """The channel certificate in use."""
     return x509.load_der_x509_certificate(held.chain[0])
-
-
-def member_of(current: Settings) -> MemberId:
-    return MemberId(current.hub_member)

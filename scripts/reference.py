@@ -7,16 +7,16 @@ from `member_agent.egress`. `--check` writes nothing and exits with 1 where a pa
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 import typer
-from typer.models import ArgumentInfo
+
+from alliance import output
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -107,6 +107,7 @@ itself: `alliance-agent egress types`. What the hub learns from it: [explanation
 
 def cli(title: str, app: typer.Typer, intro: str) -> str:
     """One page per program: every command with its arguments and options, as `--help` tells them."""
+    output.plain_help()
     root = typer.main.get_command(app)
     lines = [f"# {title}", "", NOTE, "", intro, "", *_parameters(root)]
     for path, command in _commands(root, root.name or ""):
@@ -127,19 +128,8 @@ def _parameters(command: click.Command) -> list[str]:
     for parameter in command.params:
         record = parameter.get_help_record(context)
         if record is not None and "--help" not in parameter.opts:
-            told = record[1].replace("\\[", "[")
-            if parameter.param_type_name == "argument":
-                told = f"{_argument_help(command, parameter.name or '')} {told}"
-            rows.append(f"| `{_cell(record[0])}` | {_cell(told)} |")
+            rows.append(f"| `{_cell(record[0])}` | {_cell(record[1])} |")
     return ["| | |", "|---|---|", *rows] if rows else ["No options."]
-
-
-def _argument_help(command: click.Command, name: str) -> str:
-    """From the function itself: click 8.5 drops the help that typer 0.20 gives an argument."""
-    function = inspect.unwrap(command.callback or cli)
-    annotated = get_args(get_type_hints(function, include_extras=True)[name])
-    said = (inspect.signature(function).parameters[name].default, *annotated)
-    return next((one.help or "" for one in said if isinstance(one, ArgumentInfo)), "")
 
 
 def settings_page() -> str:

@@ -94,10 +94,15 @@ def config_show(
     as_json: bool = JSON,
 ) -> None:
     """Print every setting in force."""
+    from sqlalchemy import make_url
+
     settings, origins = home(context).load()
     rows: list[dict[str, object]] = []
     for field in dataclasses.fields(settings):
-        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": getattr(settings, field.name)}
+        value = getattr(settings, field.name)
+        if field.name == "database_url" and value:
+            value = make_url(value).render_as_string(hide_password=True)
+        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": value}
         if origin:
             row["origin"] = origins[field.name]
         rows.append(row)

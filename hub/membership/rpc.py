@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
+from cryptography import x509
 from sqlalchemy import Connection
 
 from alliance import release
@@ -203,7 +204,10 @@ class EnrolmentRpc:
         except ValueError as error:
             raise _unknown_role(ConsoleRole) from error
         chain = self._service.issue_operator(tx, caller.name, name, role, request.certificate_request)
-        return enrolment_pb.IssueOperatorCertificateResponse(certificate_chain=chain)
+        expires = x509.load_der_x509_certificate(chain[0]).not_valid_after_utc
+        return enrolment_pb.IssueOperatorCertificateResponse(
+            certificate_chain=chain, expire_time=timestamp(micros(expires))
+        )
 
 
 def _role(value: enrolment_pb.MemberRole) -> Role:

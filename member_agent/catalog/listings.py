@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from member_agent.catalog.images import NoImage, locate
-from member_agent.catalog.model import ColumnMap, Field, Listing, Origin, RowError
+from member_agent.catalog.model import ColumnMap, Field, Format, Listing, Origin, RowError
 from member_agent.catalog.parse import RowParser
 from member_agent.catalog.planning import image_root, understand
 
@@ -49,6 +49,8 @@ def listings(
                 except NoImage as error:
                     yield error.warning(record.number)
             own_id = parser.text(record, Field.ID) or parser.text(record, Field.URL)
+            if not own_id and known.columns.format is Format.IMAGES and paths:
+                own_id = paths[0].name
             yield Listing(
                 row=record.number,
                 id=own_id or f"row {record.number}",

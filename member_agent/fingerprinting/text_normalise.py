@@ -98,4 +98,4 @@ def unleet(word: str) -> str:
 def is_unspaced(code_points: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Which code points belong to a script in which a run of letters is not one word."""
     crossed: NDArray[np.int64] = np.searchsorted(_UNSPACED_EDGES, code_points, side="right")
-    return crossed % 2 == 1
+    return np.asarray(crossed % 2 == 1, dtype=np.bool_)

@@ -94,12 +94,3 @@ def _open(keyring: Keyring, bank: BankState, sealed: SealedBatch, today: int) ->
 def fingerprint_id(batch: OpenBatch, row: int) -> str:
     """How a fingerprint is named in files and on screens: "<batch digest hex>:<row>"."""
     return f"{batch.digest.hex()}:{row}"
-
-
-def parse_fingerprint_id(text: str) -> tuple[Digest, int]:
-    """Raises: Corrupt."""
-    head, _, tail = text.partition(":")
-    try:
-        return Digest(bytes.fromhex(head)), int(tail)
-    except ValueError as error:
-        raise Corrupt(f"{text[:80]!r} is not a fingerprint id", reason="FINGERPRINT_ID") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Index, Integer, LargeBinary, String, Table, delete, func, select, update
+from sqlalchemy import Column, Connection, Index, Integer, LargeBinary, String, Table, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance.names import BankId, Digest
@@ -157,14 +157,6 @@ def set_cursor(tx: Connection, bank: BankId, source: str, upto: int) -> None:
         .values(bank=bank, source=source, upto=upto)
         .on_conflict_do_update(index_elements=["bank", "source"], set_={"upto": upto})
     )
-
-
-def count(tx: Connection, bank: BankId) -> int:
-    return tx.execute(
-        select(func.count())
-        .select_from(published_table)
-        .where(published_table.c.bank == bank, published_table.c.withdrawn == 0)
-    ).scalar_one()
 
 
 def _rows(found: Iterable[object]) -> Iterator[PublishedRow]:

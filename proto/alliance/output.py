@@ -34,15 +34,23 @@ def show_one(row: dict[str, object], *, as_json: bool) -> None:
         print(f"{key.ljust(width)}  {_cell(value)}")
 
 
-def run(app: Callable[[], object]) -> None:
-    """Runs a command line; an AllianceError becomes one line on standard error and its exit code."""
+def run(command_line: Callable[[], object]) -> None:
+    """Loads and runs a command line; an AllianceError becomes one line on standard error and its exit code."""
+    plain_help()
     try:
-        app()
+        command_line()
     except AllianceError as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def plain_help() -> None:
+    """Keeps typer 0.20 from escaping the brackets of "[required]" where rich is installed."""
+    import typer.core
+
+    typer.core.HAS_RICH = False
 
 
 def _cell(value: object) -> str:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # typer 0.20 imports names that click 8.3 deprecates
-    from typer.testing import CliRunner
-
 from click.testing import Result
+from typer.testing import CliRunner
 
 from alliance.errors import AllianceError
 from member_agent.catalog.commands import app
