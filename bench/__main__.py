@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figure", "data", "heart", "report", "simulation"}
+NOT_BENCHMARKS = {"__init__", "__main__", "figure", "data", "heart", "phishing", "report", "simulation"}
 
 
 def names() -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,41 @@ MAX_REFUSED = 1000
 _HASHED, _TRAIN, _HELD_BACK = 0, 1, 2
 _PARTS: Mapping[str, int] = {"": _HASHED, "train": _TRAIN, "held-back": _HELD_BACK}
 # Labels under two-letter country domains that registries sell names beneath ("example.co.uk").
-_PUBLIC_SECOND = frozenset(["ac", "co", "com", "edu", "gob", "gov", "gouv", "go", "id", "info", "ltd", "me", "mil", "ne", "net", "nom", "or", "org", "plc", "sch", "web"])
+_PUBLIC_SECOND = frozenset(
+    {
+        "ac",
+        "co",
+        "com",
+        "ed",
+        "edu",
+        "go",
+        "gob",
+        "gouv",
+        "gov",
+        "gv",
+        "ltd",
+        "me",
+        "mil",
+        "ne",
+        "net",
+        "nom",
+        "or",
+        "org",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """n rows: `features` (n, d) dense float64 or CSR float32, `labels` int64 (n,), `groups` uint64 (n,) hashes,
-    `parts` int8 (n,) of the member's own split, `refused` at most `MAX_REFUSED` of `refusals`."""
+    `parts` int8 (n,) of the member's own split, `refused` at most `MAX_REFUSED` of `refusals`. After the split, `seen`
+    are the labels of the training rows, on either side: what a member knows of its own mix of labels."""
 
     features: Any
     labels: NDArray[np.int64]
     groups: NDArray[np.uint64]
     parts: NDArray[np.int8]
+    seen: NDArray[np.int64] | None = None
     refused: tuple[RowError, ...] = ()
     refusals: int = 0
 
@@ -53,6 +76,7 @@ class Dataset:
             labels=self.labels[chosen],
             groups=self.groups[chosen],
             parts=self.parts[chosen],
+            seen=self.seen,
         )
 
 
@@ -143,7 +167,8 @@ def split(data: Dataset) -> tuple[Dataset, Dataset]:
             reason="NO_DATA",
             remedy="give more rows, of more groups",
         )
-    return data.take(~back), data.take(back)
+    known = replace(data, seen=data.labels[~back])
+    return known.take(~back), known.take(back)
 
 
 def group_hash(key: str) -> int:

@@ -47,8 +47,14 @@ def fit(
     bias: NDArray[np.float32],
     how: Fit,
     rng: np.random.Generator,
+    *,
+    offset: NDArray[np.float32] | float = 0.0,
 ) -> None:
-    """Trains `weights` (d,) or (d, classes) and `bias` (1,) or (classes,) in place, on (n, d) features."""
+    """Trains `weights` (d,) or (d, classes) and `bias` (1,) or (classes,) in place, on (n, d) features.
+
+    Args:
+        offset: added to every row's logits, and not trained.
+    """
     start_w, start_b = weights.copy(), bias.copy()
     seen_w, seen_b = np.zeros_like(weights), np.zeros_like(bias)
     for _ in range(how.epochs):
@@ -56,7 +62,7 @@ def fit(
         for at in range(0, len(order), how.batch):
             rows = order[at : at + how.batch]
             x = features[rows]
-            wrong = _wrong(x @ weights + bias, labels[rows]) / np.float32(len(rows))
+            wrong = _wrong(x @ weights + bias + offset, labels[rows]) / np.float32(len(rows))
             step = np.asarray(x.T @ wrong, dtype=np.float32)
             if how.l2:
                 step += np.float32(how.l2) * weights
@@ -67,9 +73,11 @@ def fit(
             _descend(bias, step_b, seen_b, how.rate)
 
 
-def probabilities(features: Any, weights: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
+def probabilities(
+    features: Any, weights: NDArray[Any], bias: NDArray[Any], *, offset: NDArray[np.float32] | float = 0.0
+) -> NDArray[np.float64]:
     """(n,) for a binary model, (n, classes) otherwise."""
-    logits = np.asarray(features @ weights + bias, dtype=np.float64)
+    logits = np.asarray(features @ weights + bias + offset, dtype=np.float64)
     return _softmax(logits) if logits.ndim == 2 else _sigmoid(logits)
 
 
@@ -89,7 +97,7 @@ def _descend(values: NDArray[Any], step: NDArray[Any], seen: NDArray[Any], rate:
 
 def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
     small = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+    return np.asarray(np.where(logits >= 0, 1, small) / (1 + small))
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,10 @@
 Members need no common list of brands: a brand's class is a hash of its name (NFKC, case folded), so members that
 name it equally train the same class. Two brands may fall into one class; `salt` lets a proposer choose a hash that
 keeps those apart which it knows of. Who reads a score looks for the classes of the brands it is interested in.
+
+Members see different mixes of brands, and a shared model that learnt the mixes would suit none of them. So each
+member adds the logarithm of its own shares to the logits, in training and when judging ("logit adjustment", Menon et
+al., ICLR 2021): what is shared is what a URL says, and how frequent a brand is stays with the member.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +31,7 @@ class BrandAttribution:
 
     name = "brand-attribution"
     metrics: Sequence[str] = ("accuracy", "macro_f1")
-    settings: Settings = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS}
+    settings: ClassVar[Settings] = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)
@@ -49,17 +54,33 @@ class BrandAttribution:
 
     def train(self, arrays: Arrays, data: Dataset, settings: Settings, rng: np.random.Generator) -> Trained:
         made = writable(arrays)
-        logistic.fit(data.features, data.labels, made["w"], made["b"], logistic.Fit.of(settings), rng)
+        logistic.fit(
+            data.features,
+            data.labels,
+            made["w"],
+            made["b"],
+            logistic.Fit.of(settings),
+            rng,
+            offset=_mix(data, settings),
+        )
         return Trained(arrays=made, examples=len(data))
 
     def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]:
-        said = logistic.probabilities(data.features, arrays["w"], arrays["b"]).argmax(axis=1)
+        offset = _mix(data, settings)
+        said = logistic.probabilities(data.features, arrays["w"], arrays["b"], offset=offset).argmax(axis=1)
         return {"accuracy": float((said == data.labels).mean()), "macro_f1": metrics.macro_f1(data.labels, said)}
 
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
         return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+
+
+def _mix(data: Dataset, settings: Settings) -> NDArray[np.float32]:
+    """Logarithms of the classes' shares among the member's training rows, one more row for each class."""
+    labels = data.labels if data.seen is None else data.seen
+    counts = np.bincount(labels, minlength=int(settings["classes"])) + 1.0
+    return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def brand_class(brand: str, settings: Settings) -> int:

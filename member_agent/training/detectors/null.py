@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ class NullDetector:
 
     name = "null"
     metrics: Sequence[str] = ("nothing",)
-    settings: Settings = {}
+    settings: ClassVar[Settings] = {}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return ()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class TabularRisk:
 
     name = "tabular-risk"
     metrics: Sequence[str] = ("accuracy", "pr_auc", "f1", "false_positive_rate")
-    settings: Settings = {"columns": 10.0, **logistic.DEFAULTS, "epochs": 2.0, "batch": 16.0, "l2": 1e-3}
+    settings: ClassVar[Settings] = {"columns": 10.0, **logistic.DEFAULTS, "epochs": 2.0, "batch": 16.0, "l2": 1e-3}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (*_columns(settings), LABEL)

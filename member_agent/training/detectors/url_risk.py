@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ class UrlRisk:
 
     name = "url-risk"
     metrics: Sequence[str] = metrics.BINARY
-    settings: Settings = {"bits": 18.0, **logistic.DEFAULTS}
+    settings: ClassVar[Settings] = {"bits": 18.0, **logistic.DEFAULTS}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)

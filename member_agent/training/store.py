@@ -1,0 +1,133 @@
+"""What this member trains, on which of its data, and what it gained: local only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, Float, Integer, String, Table, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from member_agent.state import metadata
+
+consent_table = Table(
+    "training_consent",
+    metadata,
+    Column("detector", String, primary_key=True),
+    Column("code", String, nullable=False),
+    Column("path", String, nullable=False),
+    # JSON: role -> column of the member's file.
+    Column("columns", String, nullable=False),
+    # The member's own seed, so that a repeated task gives the same update.
+    Column("seed", Integer, nullable=False),
+)
+result_table = Table(
+    "training_result",
+    metadata,
+    Column("round", String, primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("detector", String, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("federated", Float, nullable=False),
+    Column("local", Float, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("time", Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """A detector this member trains: by which installed code, on which file, columns by role."""
+
+    detector: str
+    code: str
+    path: Path
+    columns: Mapping[str, str]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplift:
+    """One metric of one round on this member's held-back rows: the shared model, and its own trained alone."""
+
+    detector: str
+    round: str
+    number: int
+    metric: str
+    federated: float
+    local: float
+    examples: int
+
+
+def save_consent(tx: Connection, consent: Consent) -> None:
+    values = {
+        "code": consent.code,
+        "path": str(consent.path),
+        "columns": json.dumps(dict(consent.columns), sort_keys=True),
+        "seed": consent.seed,
+    }
+    statement = insert(consent_table).values(detector=consent.detector, **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["detector"], set_=values))
+
+
+def remove_consent(tx: Connection, detector: str) -> None:
+    tx.execute(delete(consent_table).where(consent_table.c.detector == detector))
+
+
+def find_consent(tx: Connection, detector: str) -> Consent | None:
+    row = tx.execute(select(consent_table).where(consent_table.c.detector == detector)).first()
+    if row is None:
+        return None
+    return Consent(
+        detector=row.detector, code=row.code, path=Path(row.path), columns=json.loads(row.columns), seed=row.seed
+    )
+
+
+def save_results(tx: Connection, results: list[Uplift], *, now: dt.datetime) -> None:
+    """The newest evaluation of a round stands."""
+    seconds = int(now.timestamp())
+    for position, one in enumerate(results):
+        values = {
+            "detector": one.detector,
+            "number": one.number,
+            "position": position,
+            "federated": one.federated,
+            "local": one.local,
+            "examples": one.examples,
+            "time": seconds,
+        }
+        statement = insert(result_table).values(round=one.round, metric=one.metric, **values)
+        tx.execute(statement.on_conflict_do_update(index_elements=["round", "metric"], set_=values))
+
+
+def results(tx: Connection, *, detector: str = "", newest_only: bool = True) -> list[Uplift]:
+    """By detector and round, metrics in the detector's order."""
+    newest = (
+        select(result_table.c.detector, func.max(result_table.c.number).label("number"))
+        .group_by(result_table.c.detector)
+        .subquery()
+    )
+    query = select(result_table).order_by(result_table.c.detector, result_table.c.number, result_table.c.position)
+    if newest_only:
+        query = query.join(
+            newest,
+            (newest.c.detector == result_table.c.detector) & (newest.c.number == result_table.c.number),
+        )
+    if detector:
+        query = query.where(result_table.c.detector == detector)
+    return [
+        Uplift(
+            detector=row.detector,
+            round=row.round,
+            number=row.number,
+            metric=row.metric,
+            federated=row.federated,
+            local=row.local,
+            examples=row.examples,
+        )
+        for row in tx.execute(query)
+    ]

@@ -1,0 +1,110 @@
+"""A member's slot in a round: the task, its model, the training process, the answer.
+
+The member decides: it answers only for detectors it joined, with the code it installed, on the file it named.
+Whatever goes wrong on its side is a refusal with a closed reason, so a round does not wait for it. An answer that
+came too late, or twice, changes nothing at the hub.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from alliance import canonical
+from alliance.errors import AllianceError, Unavailable
+from alliance.names import digest
+from alliance.v1 import federation_pb2 as pb
+from member_agent import egress, transfer
+from member_agent.clock import Clock, utc_now
+from member_agent.database import LocalDatabase
+from member_agent.hub_client import HubClient
+from member_agent.training import store
+from member_agent.training.store import Consent, Uplift
+from member_agent.training.trainer import Task as TrainingTask
+from member_agent.training.trainer import Trainer
+
+log = structlog.get_logger()
+_REFUSALS: Mapping[str, pb.TaskRefusal] = {
+    "NO_DATA": pb.TASK_REFUSAL_NO_DATA,
+    "CODE_NOT_INSTALLED": pb.TASK_REFUSAL_CODE_NOT_INSTALLED,
+    "OUT_OF_MEMORY": pb.TASK_REFUSAL_OUT_OF_MEMORY,
+}
+
+
+class TaskRunner:
+    """Does one task at a time; `parts` keeps downloads that broke off."""
+
+    def __init__(self, db: LocalDatabase, trainer: Trainer, *, parts: Path, clock: Clock = utc_now) -> None:
+        self._db, self._trainer, self._parts, self._clock = db, trainer, parts, clock
+
+    def run(self, hub: HubClient, task: pb.Task) -> bool:
+        """Whether the answer counted. Raises: Unavailable, where the hub cannot be reached; the task comes again."""
+        with self._db.read() as tx:
+            consent = store.find_consent(tx, task.detector)
+        request = pb.SubmitResultRequest(request_id=str(uuid.uuid4()), round=task.round, kind=task.kind)
+        if consent is None:
+            request.refusal = pb.TASK_REFUSAL_NO_DATA
+        else:
+            try:
+                self._answer(hub, task, consent, request)
+            except Unavailable as error:
+                if not error.reason.startswith("TRAIN"):
+                    raise
+                self._decline(task, request, error)
+            except AllianceError as error:
+                self._decline(task, request, error)
+        answer = hub.call(request, pb.SubmitResultResponse)
+        log.info("task_answered", round=task.round, kind=task.kind, accepted=answer.accepted, reason=answer.reason)
+        return answer.accepted
+
+    def _answer(self, hub: HubClient, task: pb.Task, consent: Consent, request: pb.SubmitResultRequest) -> None:
+        model = transfer.download(hub, digest(task.model_digest), self._parts)
+        training = TrainingTask(
+            detector=consent.code,
+            path=consent.path,
+            columns=consent.columns,
+            settings={one.name: one.value for one in task.settings},
+            number=task.number,
+            seed=consent.seed,
+        )
+        if task.kind == pb.TASK_KIND_EVALUATE:
+            self._evaluate(task, training, model, request)
+            return
+        made = self._trainer.train(training, model)
+        request.examples = made.examples
+        request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in made.metrics.items())
+        if made.update:
+            found = canonical.sha256(made.update)
+            transfer.upload(hub, made.update, found, content=egress.MODEL_UPDATE)
+            request.update_digest, request.update_size = found, len(made.update)
+
+    def _evaluate(self, task: pb.Task, training: TrainingTask, model: bytes, request: pb.SubmitResultRequest) -> None:
+        """Tells the hub both figures, and keeps them for the member itself."""
+        found = self._trainer.evaluate(training, model)
+        request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in found.metrics.items())
+        local = found.local_metrics
+        request.local_metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in local.items())
+        gained = [
+            Uplift(
+                detector=task.detector,
+                round=task.round,
+                number=task.number,
+                metric=name,
+                federated=value,
+                local=local[name],
+                examples=found.examples,
+            )
+            for name, value in found.metrics.items()
+            if name in local
+        ]
+        with self._db.write() as tx:
+            store.save_results(tx, gained, now=self._clock())
+
+    def _decline(self, task: pb.Task, request: pb.SubmitResultRequest, error: AllianceError) -> None:
+        log.warning("task_declined", round=task.round, reason=error.reason, message=error.message)
+        request.refusal = _REFUSALS.get(error.reason, pb.TASK_REFUSAL_FAILED)
+        for field in ("update_digest", "update_size", "examples", "metrics", "local_metrics"):
+            request.ClearField(field)  # type: ignore[arg-type]  # because the stub wants literals

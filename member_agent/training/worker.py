@@ -1,0 +1,136 @@
+"""The training process: `python -m member_agent.training.worker`, started and fed by `Trainer`, never by hand.
+
+Its caps are set before anything heavy is imported and cannot be raised again. Tasks come on standard input and go
+to Flower's `ClientApp` one by one; answers go out on what was standard output, while whatever a detector prints goes
+to standard error. A task that fails is answered with its error and the process goes on; where memory ran out it says
+so and ends, for nobody knows what is left of it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from alliance.errors import AllianceError, FailedPrecondition
+
+if TYPE_CHECKING:
+    from alliance.tensors import Arrays
+    from member_agent.training.detector import Detector
+    from member_agent.training.learner import Learner
+
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+TRAINING_FAILED = "TRAINING_FAILED"
+
+
+def cap(limits: dict[str, int]) -> None:
+    """Private memory in bytes, processors, niceness; 0 is no cap. Both limits are lowered, so no code raises them."""
+    if limits["memory_bytes"]:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = limits["memory_bytes"] if hard == resource.RLIM_INFINITY else min(hard, limits["memory_bytes"])
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
+    if limits["cpus"]:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: limits["cpus"]])
+    os.nice(limits["nice"])
+    threads = str(len(os.sched_getaffinity(0)))
+    os.environ.update(OPENBLAS_NUM_THREADS=threads, OMP_NUM_THREADS=threads)
+
+
+def main() -> int:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    tasks = sys.stdin.buffer
+    from member_agent.training import frames
+
+    opening = frames.read(tasks)
+    if opening is None:
+        return 0
+    cap(opening[0]["limits"])
+    try:
+        learner = _learner(opening[0])
+    except (AllianceError, MemoryError) as error:
+        frames.write(answers, _error(error))
+        return 1
+    frames.write(answers, {"ready": learner.detector.name})
+    return _serve(learner, tasks, answers)
+
+
+def _learner(opening: dict[str, Any]) -> Learner:
+    from functools import partial
+
+    from member_agent.training import dataset, detector, learner
+
+    code = detector.load_path(opening["path"]) if opening["path"] else detector.load(opening["code"])
+    rows, columns = Path(opening["rows"]), opening["columns"]
+
+    def read(settings: detector.Settings) -> dataset.Dataset:
+        return code.read(dataset.records(rows), columns, settings)
+
+    make = partial(learner.Learner, code, read, seed=opening["seed"])
+    return make(alone_rounds=opening["alone_rounds"]) if opening["alone_rounds"] else make()
+
+
+def _serve(learner: Learner, tasks: BinaryIO, answers: BinaryIO) -> int:
+    from member_agent.training import flower, frames
+
+    app, context = flower.client_app(learner), flower.context()
+    while (task := frames.read(tasks)) is not None:
+        header, body = task
+        try:
+            arrays = _model(learner.detector, header, body)
+            reply = app(flower.instruction(header["kind"], arrays, header["settings"], header["number"]), context)
+            metrics = dict(reply.content.metric_records[flower.METRICS])
+            update = _update(learner.detector, header, reply) if header["kind"] == flower.TRAIN else b""
+        # A detector is somebody else's code: whatever it raises is this task's failure, not the process's.
+        except Exception as error:
+            frames.write(answers, _error(error))
+            if isinstance(error, MemoryError):
+                return 1
+        else:
+            frames.write(answers, {"metrics": metrics}, update)
+    return 0
+
+
+def _model(code: Detector, header: dict[str, Any], body: bytearray) -> Arrays:
+    from alliance import tensors
+    from member_agent.training.detector import settle
+
+    specs = code.specs(settle(code, header["settings"]))
+    return tensors.decode(memoryview(body), specs) if specs else {}
+
+
+def _update(code: Detector, header: dict[str, Any], reply: Any) -> bytes:
+    """The update's bytes, of exactly the specified arrays. Raises: FailedPrecondition."""
+    from alliance import tensors
+    from member_agent.training import flower
+    from member_agent.training.detector import settle
+
+    specs = code.specs(settle(code, header["settings"]))
+    record = reply.content.array_records[flower.ARRAYS]
+    made = {spec.name: record[spec.name].numpy() for spec in specs}
+    if len(record) != len(specs) or tensors.specs_of(made) != specs:
+        raise FailedPrecondition(
+            f"{code.name} made other arrays than it specifies", reason=TRAINING_FAILED, remedy="tell its author"
+        )
+    return tensors.encode(made) if specs else b""
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, MemoryError):
+        return {"error": "LimitExceeded", "reason": OUT_OF_MEMORY, "message": "training ran out of its memory"}
+    if isinstance(error, AllianceError):
+        return {
+            "error": type(error).__name__,
+            "reason": error.reason,
+            "message": error.message,
+            "remedy": error.remedy,
+            "field": error.field,
+        }
+    # The text may quote a row, and stays on this machine: an agent tells the hub the kind of failure alone.
+    return {"error": "Unavailable", "reason": TRAINING_FAILED, "message": f"{type(error).__name__}: {error}"[:500]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
