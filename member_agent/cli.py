@@ -10,6 +10,7 @@ from member_agent.catalog.commands import app as catalog
 from member_agent.commands import agent, sharing
 from member_agent.commands.audit import audit
 from member_agent.commands.egress import egress
+from member_agent.commands.federation import detector, rounds, uplift
 from member_agent.commands.screening import screen
 from member_agent.commands.service import service
 from member_agent.config import home_of
@@ -41,10 +42,13 @@ app.command("withdraw")(sharing.withdraw)
 app.command("published")(sharing.published)
 app.command("sync")(sharing.sync)
 app.command("screen")(screen)
+app.command("rounds")(rounds)
+app.command("uplift")(uplift)
 app.command("renew")(agent.renew)
 app.command("leave")(agent.leave)
 app.command("doctor")(agent.doctor)
 app.add_typer(catalog, name="catalog")
+app.add_typer(detector, name="detector")
 app.add_typer(egress, name="egress")
 app.add_typer(audit, name="audit")
 app.add_typer(agent.config, name="config")

@@ -3,12 +3,14 @@
 Every message to the hub passes `permit`: its type must be listed, every field set in it must be listed for
 that type, and every text must be a resource name, an id or another closed form. There is no free text and
 no open map, so a title, price, image, URL or seller name has no way out; the only large bytes are sealed
-batches. `hub_client` sends nothing that is not `Permitted`. Adding a line here is a decision to be reviewed.
+batches, and a model's arrays for the detectors the member joined. `hub_client` sends nothing that is not
+`Permitted`. Adding a line here is a decision to be reviewed.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from alliance.errors import NotPermitted
 
 Check = Callable[[Any], bool]
 _PERMIT = object()
+# What the ledger calls an upload of a federated round; a batch is sealed, this is clear to the hub.
+MODEL_UPDATE = "model update"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,10 @@ _MEMBER, _GROUP, _BANK = _name("members"), _name("groups"), _name("banks")
 _COUNT = _number(0, 2**62)
 _PAGE = {"page_size": _number(0, 1000), "page_token": _page_token}
 _SCHEME = _text(r"pdq-256|terms-v1")
+_DETECTOR, _ROUND = _name("detectors"), _text(r"rounds/[0-9]{1,18}")
+# Names that a detector's code declares: of arrays, metrics, settings.
+_DECLARED = _text(r"[a-z0-9_.@-]{1,64}")
+_FINITE: Check = math.isfinite
 _INSIDE: Check = lambda value: True  # noqa: E731  # because a message's own fields are listed under its own name
 
 
@@ -83,7 +91,7 @@ class _Entry:
     fields: Mapping[str, Check]
 
 
-def _listed(kind: str, **fields: Check) -> _Entry:
+def _listed(kind: str, /, **fields: Check) -> _Entry:
     return _Entry(kind=kind, fields=fields)
 
 
@@ -160,12 +168,49 @@ CLOSED_LIST: Mapping[str, _Entry] = {
     "alliance.v1.ListHitsRequest": _listed("question", bank=_BANK, **_PAGE),
     "alliance.v1.GetCheckpointRequest": _listed("question"),
     "alliance.v1.ListLeavesRequest": _listed("question", start_index=_COUNT, **_PAGE),
+    "alliance.v1.ProposeDetectorRequest": _listed(
+        "detector", request_id=_ID, name=_DETECTOR, group=_GROUP, spec=_INSIDE, initial_digest=_DIGEST
+    ),
+    "alliance.v1.DetectorSpec": _listed(
+        "",
+        code=_DECLARED,
+        arrays=_INSIDE,
+        metrics=_DECLARED,
+        strategy=_number(1, 5),
+        strategy_settings=_INSIDE,
+        train_settings=_INSIDE,
+        max_examples=_number(1, 2**40),
+        max_update_norm=_FINITE,
+    ),
+    "alliance.v1.ArraySpec": _listed("", name=_DECLARED, dtype=_text(r"float32|float64"), shape=_number(0, 2**40)),
+    "alliance.v1.Setting": _listed("", name=_DECLARED, value=_FINITE),
+    "alliance.v1.ListDetectorsRequest": _listed("question", **_PAGE),
+    "alliance.v1.JoinDetectorRequest": _listed("detector", request_id=_ID, name=_DETECTOR),
+    "alliance.v1.LeaveDetectorRequest": _listed("detector", request_id=_ID, name=_DETECTOR),
+    "alliance.v1.ListRoundsRequest": _listed("question", detector=_DETECTOR, **_PAGE),
+    "alliance.v1.SubmitResultRequest": _listed(
+        "training result",
+        request_id=_ID,
+        round=_ROUND,
+        kind=_number(1, 2),
+        update_digest=_DIGEST,
+        update_size=_COUNT,
+        examples=_number(0, 2**40),
+        metrics=_INSIDE,
+        local_metrics=_INSIDE,
+        refusal=_number(1, 4),
+    ),
+    "alliance.v1.TaskMetric": _listed("", name=_DECLARED, value=_FINITE),
+    "alliance.v1.GetModelRequest": _listed("question", detector=_DETECTOR),
     "google.protobuf.Timestamp": _listed("", seconds=_COUNT, nanos=_number(0, 999_999_999)),
 }
 
 
-def permit(message: Message) -> Permitted:
+def permit(message: Message, *, content: str = "") -> Permitted:
     """Checks a message against the closed list.
+
+    Args:
+        content: what an upload is of where it is no sealed batch: `MODEL_UPDATE`.
 
     Raises: NotPermitted naming the type or field; nothing is sent.
     """
@@ -173,7 +218,9 @@ def permit(message: Message) -> Permitted:
     kind = CLOSED_LIST[message.DESCRIPTOR.full_name].kind
     if not kind:
         raise _refused(message.DESCRIPTOR.full_name, "leaves only inside another message")
-    return Permitted(kind=kind, message=message, _token=_PERMIT)
+    if content not in ("", MODEL_UPDATE):
+        raise _refused(content, "is nothing that may be uploaded")
+    return Permitted(kind=content or kind, message=message, _token=_PERMIT)
 
 
 def _check(message: Message, path: str) -> None:

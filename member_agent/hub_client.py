@@ -70,10 +70,11 @@ class HubClient:
             if not request.page_token:
                 return
 
-    def upload(self, parts: Iterable[Message], first: type[Message], response: type[R]) -> R:
-        """A client-streaming call; every part is permitted and recorded."""
+    def upload(self, parts: Iterable[Message], first: type[Message], response: type[R], *, content: str = "") -> R:
+        """A client-streaming call; every part is permitted and recorded, as `content` in the ledger."""
+        passed = (self._passed(part, content=content).message for part in parts)
         with _explained():
-            return channel.stream_in(self._channel, (self._passed(part).message for part in parts), first, response)
+            return channel.stream_in(self._channel, passed, first, response)
 
     def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
         """A server-streaming call."""
@@ -98,8 +99,8 @@ class HubClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _passed(self, message: Message) -> egress.Permitted:
-        permitted = egress.permit(message)
+    def _passed(self, message: Message, *, content: str = "") -> egress.Permitted:
+        permitted = egress.permit(message, content=content)
         self._ledger.record(permitted, now=self._clock())
         return permitted
 

@@ -15,7 +15,12 @@ CHUNK = 1 << 20
 
 
 def upload(
-    hub: HubClient, data: bytes, digest: Digest, *, progress: Callable[[int], None] = lambda bytes_: None
+    hub: HubClient,
+    data: bytes,
+    digest: Digest,
+    *,
+    content: str = "",
+    progress: Callable[[int], None] = lambda bytes_: None,
 ) -> None:
     """Makes the hub hold `data`; asks first how much it has. Raises: AllianceError."""
     state = hub.call(pb.GetUploadRequest(digest=digest), pb.GetUploadResponse)
@@ -30,7 +35,7 @@ def upload(
             yield pb.UploadBlobRequest(chunk=chunk)
             progress(len(chunk))
 
-    hub.upload(parts(), pb.UploadBlobRequest, pb.UploadBlobResponse)
+    hub.upload(parts(), pb.UploadBlobRequest, pb.UploadBlobResponse, content=content)
 
 
 def download(hub: HubClient, digest: Digest, parts: Path) -> bytes:
