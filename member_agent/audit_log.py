@@ -85,12 +85,18 @@ class AuditLog:
     def require(self, hub: HubClient, *, event: str, subject: str, digest: bytes, detail: str = "") -> None:
         """The log says exactly this, `event` or `event:detail`, once and with no other detail.
 
-        Waits a moment for the hub's sequencer. Raises: Corrupt where the log says something else, or still nothing.
+        Waits a moment for the hub's sequencer. Raises: Corrupt, LOG_FORKED where the log says something else, and
+        LOG_MISSING where it still says nothing, which a hub that is merely slow mends by itself.
         """
         found = self.await_event(hub, event=event, subject=subject)
+        if not found:
+            raise Corrupt(
+                f"the log says nothing of {event} for {subject}",
+                reason="LOG_MISSING",
+                remedy="try again; if it stays, tell the alliance",
+            )
         if found != [(f"{event}:{detail}" if detail else event, digest)]:
-            what = "nothing" if not found else "something else"
-            raise self._evidence(f"the log says {what} of {event} for {subject}")
+            raise self._evidence(f"the log says something else of {event} for {subject}")
 
     def await_event(self, hub: HubClient, *, event: str, subject: str) -> list[tuple[str, bytes]]:
         """As `find`, but gives the hub's sequencer a moment to come to it."""

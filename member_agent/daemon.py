@@ -29,7 +29,7 @@ LONGEST_PAUSE = 60.0
 # A certificate is renewed when two thirds of its life are over.
 RENEW_AT = 2 / 3
 # The hub showed what only a lying hub shows: the agent stops, and keeps its home as evidence.
-ALARMS = frozenset({"LOG_FORKED", "IDENTITY_CHANGED", "COMMITMENT_MISMATCH"})
+ALARMS = frozenset({"LOG_FORKED", "CHECKPOINT_FORGED", "IDENTITY_CHANGED", "COMMITMENT_MISMATCH", "GROUP_MISMATCH"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from member_agent.outbox import State
 from tests.kit.agents import AgentAlliance, AgentHome, alive, alliance_of_agents, products
 from tests.kit.hub_process import HubProcess, free_address
 from tests.kit.keys import request_id
+from tests.kit.lying_hub import LyingHub
 
 SHOP = products(6)
 
@@ -143,6 +144,16 @@ def test_a_suspended_daemon_waits_and_goes_on(two: AgentAlliance) -> None:
         acme.publish(send=False)
         eventually(lambda: sent(acme), "the outbox goes on")
         assert daemon.terminate() == 0
+
+
+def test_a_daemon_stops_where_the_hub_lies(two: AgentAlliance) -> None:
+    """And says what is evidence; a damaged bank would not stop it."""
+    with two["acme"].daemon() as daemon:
+        daemon.wait_for("connected")
+        LyingHub(two.hub).log_event(event="member_enrolled:expert", subject=two["acme"].member, digest=bytes(32))
+        two.newcomer("late")  # something to hint at
+        assert daemon.process.wait(20) == 11
+        assert "[IDENTITY_CHANGED]" in daemon.last_line()
 
 
 def test_an_expelled_daemon_ends(two: AgentAlliance) -> None:

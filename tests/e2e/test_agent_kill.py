@@ -125,6 +125,7 @@ def check_whole(world: World) -> None:
     (held,) = world.bigmart.contents()
     there = {(batch.digest, row) for batch in held.batches for row in range(len(batch.rows)) if batch.alive[row]}
     assert there == {(row.batch_digest, row.row) for row in live}
+    assert sum(len(batch.rows) for batch in held.batches) == PRODUCTS, "none was published twice and taken back"
 
 
 @pytest.mark.slow

@@ -223,6 +223,20 @@ def test_another_identity_of_a_member_that_is_known(two: AgentAlliance, liar: Ly
     assert error.value.reason == "IDENTITY_CHANGED"
 
 
+def test_a_member_the_log_has_never_heard_of(two: AgentAlliance, liar: LyingHub) -> None:
+    """Which may be a log that is slow: nothing is believed, and nothing is called forked."""
+    liar.execute(
+        "INSERT INTO member SELECT 'members/ghost', role, standing, reason, :signing, :sealing, create_time, "
+        "enrol_time FROM member WHERE name = :like",
+        signing=os.urandom(91),
+        sealing=os.urandom(32),
+        like=two["acme"].member,
+    )
+    with two["acme"].connected() as (agent, hub), pytest.raises(Corrupt) as error:
+        agent.directory.get(hub, MemberId("members/ghost"))
+    assert error.value.reason == "LOG_MISSING"
+
+
 def test_another_identity_of_this_very_member(two: AgentAlliance, liar: LyingHub) -> None:
     liar.execute("UPDATE member SET sealing_key = :key WHERE name = :name", key=os.urandom(32), name=two["acme"].member)
     with two["acme"].connected() as (agent, hub), pytest.raises(Corrupt) as error:
