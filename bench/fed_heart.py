@@ -85,7 +85,8 @@ def _figure(source: Path, strategy: StrategyName, values: Sequence[float], plan:
         unit="accuracy",
         target=0.685 if strategy is StrategyName.FED_AVG else None,
         judged="ours",
-        method=f"{len(values)} seeds, deviation {np.std(values):.4f}; chosen on training rows: {plan.rounds} rounds, {told}",
+        method=f"{len(values)} seeds, deviation {np.std(values):.4f}; chosen on training rows: {plan.rounds} rounds, "
+        f"{told}",
     )
 
 

@@ -74,7 +74,7 @@ def _official_split(y: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _shares(counts: NDArray[np.int64], draws: int, rng: np.random.RandomState) -> NDArray[np.int64]:
     """How many of each class, ties between equal remainders drawn."""
     exact = counts / counts.sum() * draws
-    out = np.floor(exact).astype(np.int64)
+    out: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     rest = exact - out
     missing = int(draws - out.sum())
     for value in np.sort(np.unique(rest))[::-1]:

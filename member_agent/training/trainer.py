@@ -7,6 +7,7 @@ never at the mercy of a detector's code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -26,8 +27,12 @@ from member_agent.training import frames
 _START_SECONDS: Final = 120.0
 _CHUNK: Final = 1 << 20
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "OPENBLAS_CORETYPE")
-_OF_LEARNING: Final = "num-examples"
+# Flower's name for the weight of a reply, and ours before a metric of the member's own model (flower.py), said again
+# because this process does not import Flower.
+_EXAMPLES: Final = "num-examples"
 _ALONE: Final = "alone."
+# After these the process is of no use any more.
+_FATAL: Final = frozenset({"OUT_OF_MEMORY", "TRAINING_TIMEOUT", "TRAINING_DIED", "FRAME_UNREADABLE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +45,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A detector and a member's rows for it.
+class Task:
+    """What to train or judge on, beside the model.
 
-    `code` is the name of an installed detector, what a hub's specification names. `path` is "module:class" and goes
-    before it: for code that the caller itself chose, never what a hub says. `rows` is a delimited text file and
-    `columns` role -> its column; `seed` is the member's own; `alone_rounds` of 0 is the default.
+    Args:
+        detector: the name of an installed detector, as a hub's specification says it.
+        path: the member's rows, a delimited text file whose first row names the columns.
+        columns: role -> the member's column.
+        settings: what the round told; what is not set has the detector's default.
+        number: the round's number; with `seed`, the member's own, it seeds the training.
     """
 
-    rows: Path
+    detector: str
+    path: Path
     columns: Mapping[str, str]
-    code: str = ""
-    path: str = ""
+    settings: Mapping[str, float]
+    number: int
     seed: int = 0
-    alone_rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +87,19 @@ class Trainer:
 
     Args:
         timeout_seconds: what one task may take on the clock, reading the rows included.
+        own_code: detector -> "module:class", before the installed ones: code that the caller chose itself.
     """
 
-    def __init__(self, source: Source, *, limits: Limits | None = None, timeout_seconds: float = 3600.0) -> None:
-        self._source = source
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        timeout_seconds: float = 3600.0,
+        own_code: Mapping[str, str] | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._timeout = timeout_seconds
+        self._own_code = dict(own_code or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Trainer:
@@ -100,22 +115,18 @@ class Trainer:
         if self._process is None:
             return
         process, self._process = self._process, None
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
         process.wait()
 
-    def train(self, settings: Mapping[str, float], number: int, model: bytes) -> TrainResult:
+    def train(self, task: Task, model: bytes) -> TrainResult:
         """Trains on the member's training rows.
 
         Args:
-            settings: the task's settings; what is not set has the detector's default.
-            number: the round's number.
-            model: the arrays as they travel, empty for a model without any.
+            model: the arrays as they travel (alliance.tensors), empty for a model without any.
 
         Raises:
             FailedPrecondition: NO_DATA.
@@ -123,27 +134,36 @@ class Trainer:
             InvalidInput: the column map, the settings or the file of rows.
             Corrupt: TENSORS_UNEXPECTED: the model is not the detector's.
             LimitExceeded: OUT_OF_MEMORY, TRAINING_TIMEOUT.
-            Unavailable: TRAINING_FAILED: the code failed or its process died.
+            Unavailable: TRAINING_FAILED: the code raised; TRAINING_DIED: its process ended.
         """
-        header, body = self._do("train", settings, number, model)
+        header, body = self._do("train", task, model)
         metrics = dict(header["metrics"])
-        return TrainResult(update=body, examples=int(metrics.pop(_OF_LEARNING)), metrics=metrics)
+        return TrainResult(update=body, examples=int(metrics.pop(_EXAMPLES)), metrics=metrics)
 
-    def evaluate(self, settings: Mapping[str, float], number: int, model: bytes) -> EvalResult:
+    def evaluate(self, task: Task, model: bytes) -> EvalResult:
         """Judges the model, and the member's own, on the held-back rows. Arguments and errors as for `train`."""
-        header, _ = self._do("evaluate", settings, number, model)
+        header, _ = self._do("evaluate", task, model)
         metrics = dict(header["metrics"])
-        examples = int(metrics.pop(_OF_LEARNING))
+        examples = int(metrics.pop(_EXAMPLES))
         local = {name.removeprefix(_ALONE): metrics.pop(name) for name in list(metrics) if name.startswith(_ALONE)}
         return EvalResult(metrics=metrics, local_metrics=local, examples=examples)
 
-    def _do(self, kind: str, settings: Mapping[str, float], number: int, model: bytes) -> tuple[dict[str, Any], bytes]:
+    def _do(self, kind: str, task: Task, model: bytes) -> tuple[dict[str, Any], bytes]:
         ends = time.monotonic() + self._timeout
+        header = {
+            "kind": kind,
+            "detector": task.detector,
+            "rows": str(task.path),
+            "columns": dict(task.columns),
+            "settings": dict(task.settings),
+            "number": task.number,
+            "seed": task.seed,
+        }
         try:
             self._start()
-            return self._exchange({"kind": kind, "settings": dict(settings), "number": number}, model, ends)
+            return self._exchange(header, model, ends)
         except AllianceError as error:
-            if error.reason in ("OUT_OF_MEMORY", "TRAINING_TIMEOUT", "TRAINING_FAILED", "FRAME_UNREADABLE"):
+            if error.reason in _FATAL:
                 self.close()
             raise
 
@@ -162,7 +182,7 @@ class Trainer:
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
-        opening = {**asdict(self._source), "rows": str(self._source.rows), "limits": asdict(self._limits)}
+        opening = {"limits": asdict(self._limits), "own_code": self._own_code}
         try:
             self._exchange(opening, b"", time.monotonic() + _START_SECONDS)
         except AllianceError:
@@ -244,7 +264,7 @@ class _Pipes:
         else:
             why = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
         raise Unavailable(
-            f"the training process {why}", reason="TRAINING_FAILED", remedy="see its messages in the agent's log"
+            f"the training process {why}", reason="TRAINING_DIED", remedy="see its messages in the agent's log"
         )
 
 

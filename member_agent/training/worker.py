@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from alliance.errors import AllianceError, FailedPrecondition
+from alliance.errors import AllianceError, FailedPrecondition, NotFound
 
 if TYPE_CHECKING:
     from alliance.tensors import Arrays
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 TRAINING_FAILED = "TRAINING_FAILED"
+_KEPT = 4
 
 
 def cap(limits: dict[str, int]) -> None:
@@ -48,39 +49,53 @@ def main() -> int:
     if opening is None:
         return 0
     cap(opening[0]["limits"])
-    try:
-        learner = _learner(opening[0])
-    except (AllianceError, MemoryError) as error:
-        frames.write(answers, _error(error))
-        return 1
-    frames.write(answers, {"ready": learner.detector.name})
-    return _serve(learner, tasks, answers)
+    frames.write(answers, {})
+    return _serve(Learners(opening[0]["own_code"]), tasks, answers)
 
 
-def _learner(opening: dict[str, Any]) -> Learner:
-    from functools import partial
+class Learners:
+    """The latest few detectors with their rows, read anew where a file changed since."""
 
-    from member_agent.training import dataset, detector, learner
+    def __init__(self, own_code: dict[str, str]) -> None:
+        self._own_code = own_code
+        self._kept: dict[tuple[object, ...], Learner] = {}
 
-    code = detector.load_path(opening["path"]) if opening["path"] else detector.load(opening["code"])
-    rows, columns = Path(opening["rows"]), opening["columns"]
+    def of(self, header: dict[str, Any]) -> Learner:
+        """Raises: NotFound."""
+        name, rows = header["detector"], Path(header["rows"])
+        if not rows.is_file():
+            raise NotFound(f"there is no file {rows}", reason="FILE_UNREADABLE", remedy="say where the rows are")
+        stat = rows.stat()
+        mapped = tuple(sorted(header["columns"].items()))
+        key = (name, rows, mapped, header["seed"], stat.st_mtime_ns, stat.st_size)
+        if key not in self._kept:
+            self._kept[key] = self._make(name, rows, header["columns"], header["seed"])
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+        return self._kept[key]
 
-    def read(settings: detector.Settings) -> dataset.Dataset:
-        return code.read(dataset.records(rows), columns, settings)
+    def _make(self, name: str, rows: Path, columns: dict[str, str], seed: int) -> Learner:
+        from member_agent.training import dataset, detector, learner
 
-    make = partial(learner.Learner, code, read, seed=opening["seed"])
-    return make(alone_rounds=opening["alone_rounds"]) if opening["alone_rounds"] else make()
+        code = detector.load_path(self._own_code[name]) if name in self._own_code else detector.load(name)
+
+        def read(settings: detector.Settings) -> dataset.Dataset:
+            return code.read(dataset.records(rows), columns, settings)
+
+        return learner.Learner(code, read, seed=seed)
 
 
-def _serve(learner: Learner, tasks: BinaryIO, answers: BinaryIO) -> int:
+def _serve(learners: Learners, tasks: BinaryIO, answers: BinaryIO) -> int:
     from member_agent.training import flower, frames
 
-    app, context = flower.client_app(learner), flower.context()
+    context = flower.context()
     while (task := frames.read(tasks)) is not None:
         header, body = task
         try:
+            learner = learners.of(header)
             arrays = _model(learner.detector, header, body)
-            reply = app(flower.instruction(header["kind"], arrays, header["settings"], header["number"]), context)
+            message = flower.instruction(header["kind"], arrays, header["settings"], header["number"])
+            reply = flower.client_app(learner)(message, context)
             metrics = dict(reply.content.metric_records[flower.METRICS])
             update = _update(learner.detector, header, reply) if header["kind"] == flower.TRAIN else b""
         # A detector is somebody else's code: whatever it raises is this task's failure, not the process's.

@@ -80,7 +80,7 @@ def _mix(data: Dataset, settings: Settings) -> NDArray[np.float32]:
     """Logarithms of the classes' shares among the member's training rows, one more row for each class."""
     labels = data.labels if data.seen is None else data.seen
     counts = np.bincount(labels, minlength=int(settings["classes"])) + 1.0
-    return np.log(counts / counts.sum()).astype(np.float32)
+    return np.asarray(np.log(counts / counts.sum()), dtype=np.float32)
 
 
 def brand_class(brand: str, settings: Settings) -> int:
