@@ -26,10 +26,12 @@ from member_agent.sharing.keyring import Keyring
 from member_agent.sharing.published import published_table
 from member_agent.sharing.publishing import Publisher, Target
 from member_agent.sharing.sync import Synchroniser
+from member_agent.training.consents import consent_table, result_table
+from member_agent.training.trainer import Limits, Trainer
 
 # Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
 DECODER_MEMORY = 1 << 30
-_TABLES = (published_table,)
+_TABLES = (published_table, consent_table, result_table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,11 @@ class Agent:
 
     def decoder(self) -> ImageDecoder:
         return ImageDecoder(workers=limits.workers(), memory_limit_bytes=DECODER_MEMORY)
+
+    def trainer(self) -> Trainer:
+        """Use as a context manager; its process starts with the first task, under the agent's own caps."""
+        limits_ = Limits(memory_bytes=self.settings.limits_memory_mb << 20, cpus=self.settings.limits_cpus)
+        return Trainer(limits=limits_)
 
     def target(self, hub: HubClient, bank: BankId, *, dry_run: bool = False) -> Target:
         """Where to publish: the bank as the hub lists it, and the group's key. Raises: NotFound."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from alliance.errors import AllianceError, FailedPrecondition, NotAuthenticated, NotPermitted, Unavailable
+from alliance.v1 import federation_pb2
 from alliance.v1 import membership_pb2 as pb
 from member_agent import enrolment
 from member_agent.app import Agent, open_agent
@@ -22,6 +23,7 @@ from member_agent.clock import Clock, utc_now
 from member_agent.config import Home
 from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
+from member_agent.training.tasks import TaskRunner
 
 log = structlog.get_logger()
 FIRST_PAUSE = 0.5
@@ -78,21 +80,43 @@ class Daemon:
             answer = hub.handshake()
             log.info("connected", hub=agent.settings.hub_address, version=answer.hub_version)
             hints: queue.Queue[AllianceError | None] = queue.Queue()
-            watcher = threading.Thread(target=self._watch, args=(hub, hints), daemon=True)
-            watcher.start()
-            while not self._stop.is_set():
-                if self._renewed(agent, hub):
-                    return
-                one_pass(agent, hub)
-                self._backoff = Backoff()
-                if (ended := self._next(hints, agent.settings.sync_seconds)) is not None:
-                    raise ended
+            tasks: queue.Queue[federation_pb2.Task | None] = queue.Queue()
+            threading.Thread(target=self._train, args=(agent, hub, tasks), daemon=True).start()
+            threading.Thread(target=self._watch, args=(hub, hints, tasks), daemon=True).start()
+            try:
+                while not self._stop.is_set():
+                    if self._renewed(agent, hub):
+                        return
+                    one_pass(agent, hub)
+                    self._backoff = Backoff()
+                    if (ended := self._next(hints, agent.settings.sync_seconds)) is not None:
+                        raise ended
+            finally:
+                tasks.put(None)
 
-    def _watch(self, hub: HubClient, hints: queue.Queue[AllianceError | None]) -> None:
-        """Turns the stream into hints; its end, whatever it was, is the last one."""
+    def _train(self, agent: Agent, hub: HubClient, tasks: queue.Queue[federation_pb2.Task | None]) -> None:
+        """Answers tasks one after the other; one that could not be sent comes again with the next connection."""
+        with agent.trainer() as trainer:
+            runner = TaskRunner(agent.db, trainer, parts=agent.home.parts)
+            for task in iter(tasks.get, None):
+                try:
+                    runner.run(hub, task)
+                except AllianceError as error:
+                    log.warning("task_not_answered", round=task.round, reason=error.reason, message=error.message)
+
+    def _watch(
+        self,
+        hub: HubClient,
+        hints: queue.Queue[AllianceError | None],
+        tasks: queue.Queue[federation_pb2.Task | None],
+    ) -> None:
+        """Turns the stream into hints and tasks; its end, whatever it was, is the last hint."""
         try:
             for answer in hub.stream(pb.WatchRequest(), pb.WatchResponse):
-                if answer.WhichOneof("hint") != "heartbeat":
+                kind = answer.WhichOneof("hint")
+                if kind == "task":
+                    tasks.put(answer.task)
+                elif kind != "heartbeat":
                     hints.put(None)
             hints.put(Unavailable("the watch ended", reason="WATCH_ENDED"))
         except AllianceError as error:

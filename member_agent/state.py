@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 from member_agent.database import LocalDatabase
 
 metadata = MetaData()
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def open_state(path: Path) -> LocalDatabase:

@@ -101,9 +101,9 @@ def join(
     from alliance.names import qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training import store
+    from member_agent.training import consents
+    from member_agent.training.consents import Consent
     from member_agent.training.detector import load, settle
-    from member_agent.training.store import Consent
 
     wanted = qualified("detectors", name)
     if not data.is_file():
@@ -133,7 +133,7 @@ def join(
             seed=secrets.randbelow(2**31),
         )
         with agent.db.write() as tx:
-            store.save_consent(tx, consent)
+            consents.save_consent(tx, consent)
         request = pb.JoinDetectorRequest(request_id=str(uuid.uuid4()), name=wanted)
         show_one(_row(hub.call(request, pb.JoinDetectorResponse).detector), as_json=as_json)
 
@@ -146,14 +146,14 @@ def leave(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> Non
     from alliance.names import qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training import store
+    from member_agent.training import consents
 
     wanted = qualified("detectors", name)
     with open_agent(home(context)) as agent, agent.connect() as hub:
         request = pb.LeaveDetectorRequest(request_id=str(uuid.uuid4()), name=wanted)
         left = hub.call(request, pb.LeaveDetectorResponse).detector
         with agent.db.write() as tx:
-            store.remove_consent(tx, wanted)
+            consents.remove_consent(tx, wanted)
     show_one(_row(left), as_json=as_json)
 
 
@@ -166,11 +166,11 @@ def uplift(
     """What this member gains: the shared model and its own, both on its own held-back rows."""
     from alliance.names import qualified
     from member_agent.app import open_agent
-    from member_agent.training import store
+    from member_agent.training import consents
 
     wanted = qualified("detectors", name) if name else ""
     with open_agent(home(context)) as agent, agent.db.read() as tx:
-        found = store.results(tx, detector=wanted, newest_only=not history)
+        found = consents.results(tx, detector=wanted, newest_only=not history)
     rows: list[dict[str, object]] = [
         {
             "detector": one.detector,

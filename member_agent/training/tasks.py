@@ -21,8 +21,8 @@ from member_agent import egress, transfer
 from member_agent.clock import Clock, utc_now
 from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
-from member_agent.training import store
-from member_agent.training.store import Consent, Uplift
+from member_agent.training import consents
+from member_agent.training.consents import Consent, Uplift
 from member_agent.training.trainer import Task as TrainingTask
 from member_agent.training.trainer import Trainer
 
@@ -43,7 +43,7 @@ class TaskRunner:
     def run(self, hub: HubClient, task: pb.Task) -> bool:
         """Whether the answer counted. Raises: Unavailable, where the hub cannot be reached; the task comes again."""
         with self._db.read() as tx:
-            consent = store.find_consent(tx, task.detector)
+            consent = consents.find_consent(tx, task.detector)
         request = pb.SubmitResultRequest(request_id=str(uuid.uuid4()), round=task.round, kind=task.kind)
         if consent is None:
             request.refusal = pb.TASK_REFUSAL_NO_DATA
@@ -101,10 +101,10 @@ class TaskRunner:
             if name in local
         ]
         with self._db.write() as tx:
-            store.save_results(tx, gained, now=self._clock())
+            consents.save_results(tx, gained, now=self._clock())
 
     def _decline(self, task: pb.Task, request: pb.SubmitResultRequest, error: AllianceError) -> None:
         log.warning("task_declined", round=task.round, reason=error.reason, message=error.message)
         request.refusal = _REFUSALS.get(error.reason, pb.TASK_REFUSAL_FAILED)
         for field in ("update_digest", "update_size", "examples", "metrics", "local_metrics"):
-            request.ClearField(field)  # type: ignore[arg-type]  # because the stub wants literals
+            request.ClearField(field)
