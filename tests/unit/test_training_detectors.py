@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ ALL: list[tuple[Detector, Settings]] = [
 ]
 
 
-def rows(*columns: str, values: list[tuple[str, ...]]) -> list[Record]:
+def rows(*columns: str, values: Sequence[tuple[str, ...]]) -> list[Record]:
     return [Record(n, dict(zip(columns, row, strict=True))) for n, row in enumerate(values, start=2)]
 
 
