@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,7 +218,14 @@ def test_a_url_too_long_or_empty_or_not_ascii_is_hashed_without_a_fault() -> Non
     assert np.isfinite(found.data).all()
 
 
-def test_detectors_are_found_by_entry_point_and_unknown_ones_are_not_installed() -> None:
+def test_the_entry_points_we_ship_are_the_detectors_of_those_names() -> None:
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = project["project"]["entry-points"][detector.GROUP]
+    assert {name: detector.load_path(path).name for name, path in shipped.items()} == {name: name for name in shipped}
+    assert set(shipped) == {code.name for code, _ in ALL}
+
+
+def test_detectors_are_found_by_path_and_unknown_ones_are_not_installed() -> None:
     assert isinstance(detector.load_path("member_agent.training.detectors.null:NullDetector"), NullDetector)
     for missing in ("member_agent.nowhere:X", "member_agent.training.detectors.null:Missing"):
         with pytest.raises(NotFound):
