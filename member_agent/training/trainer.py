@@ -8,6 +8,7 @@ never at the mercy of a detector's code.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -172,7 +173,8 @@ class Trainer:
             return
         self.close()
         self._process = subprocess.Popen(  # our own module, with nothing of anybody's in the arguments
-            [sys.executable, "-m", "member_agent.training.worker"],
+            # -P: the folder the agent was started in is no place to take code from.
+            [sys.executable, "-P", "-m", "member_agent.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if name in _PASSED_ON},
@@ -180,8 +182,10 @@ class Trainer:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-        os.set_blocking(self._process.stdout.fileno(), False)
+        for stream in (self._process.stdin, self._process.stdout):
+            os.set_blocking(stream.fileno(), False)
+            with contextlib.suppress(OSError):  # the system's limit on pipes may be lower; then it is only slower
+                fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _CHUNK)
         opening = {"limits": asdict(self._limits), "own_code": self._own_code}
         try:
             self._exchange(opening, b"", time.monotonic() + _START_SECONDS)

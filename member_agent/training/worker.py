@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -49,8 +51,17 @@ def main() -> int:
     if opening is None:
         return 0
     cap(opening[0]["limits"])
+    threading.Thread(target=_end_with_agent, daemon=True).start()
     frames.write(answers, {})
     return _serve(Learners(opening[0]["own_code"]), tasks, answers)
+
+
+def _end_with_agent() -> None:
+    """An agent that is killed leaves no training behind: its end of the pipe of tasks hangs up, also during a task."""
+    hang_up = select.poll()
+    hang_up.register(sys.stdin.fileno(), 0)
+    hang_up.poll()
+    os._exit(1)
 
 
 class Learners:
