@@ -8,7 +8,6 @@ never at the mercy of a detector's code.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import selectors
 import signal
@@ -182,10 +181,8 @@ class Trainer:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        for stream in (self._process.stdin, self._process.stdout):
-            os.set_blocking(stream.fileno(), False)
-            with contextlib.suppress(OSError):  # the system's limit on pipes may be lower; then it is only slower
-                fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _CHUNK)
+        os.set_blocking(self._process.stdin.fileno(), False)
+        os.set_blocking(self._process.stdout.fileno(), False)
         opening = {"limits": asdict(self._limits), "own_code": self._own_code}
         try:
             self._exchange(opening, b"", time.monotonic() + _START_SECONDS)
