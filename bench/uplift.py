@@ -177,7 +177,7 @@ def _phishstorm(found: Sequence[Compared], rows: Sequence[phishing.Labelled], pl
             peer=published,
             peer_name=_PUBLISHED,
             unit=metric,
-            method="one model of all members' rows, a quarter of the rows held back at random, as published; threshold 0.5",
+            method="one model of all members' rows, a quarter held back at random, as published; threshold 0.5",
         )
 
 
