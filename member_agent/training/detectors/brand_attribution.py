@@ -31,7 +31,7 @@ class BrandAttribution:
 
     name = "brand-attribution"
     metrics: Sequence[str] = ("accuracy", "macro_f1")
-    settings: ClassVar[Settings] = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS}
+    settings: ClassVar[Settings] = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS, "rate": 0.3}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)
