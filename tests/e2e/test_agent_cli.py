@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alliance.names import MemberId
+from alliance.release import VERSION
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
 from tests.kit.connect_proxy import ConnectProxy
 from tests.kit.hub import RunningHub
@@ -58,7 +59,8 @@ def test_a_whole_life(hub: RunningHub, tmp_path: Path) -> None:
     assert acme.json_of("publish", "--no-send")["rows"] == 6
     (waiting,) = acme.json_of("egress", "preview")
     assert (waiting["message"], waiting["fields"]["batch"]["row_count"]) == ("PublishBatchRequest", 6)
-    assert acme.json_of("status")["outbox"]["waiting"] == 1
+    waits = acme.json_of("status")
+    assert (waits["outbox"]["waiting"], waits["running"], waits["hub_answers"]) == (1, "no", VERSION)
     acme.run_cli("sync")
     (bank,) = bigmart.json_of("sync")["banks"]
     assert (bank["cursor"], bank["rows"]) == (1, 6)
@@ -68,23 +70,23 @@ def test_a_whole_life(hub: RunningHub, tmp_path: Path) -> None:
     assert bigmart.json_of("screen", listings, "--out", results)["matches"] == 1
     (match,) = map(json.loads, results.read_text().splitlines())
     assert (match["listing"], match["publisher"]) == ("copy", "members/acme")
-    bigmart.run_cli("sync")
-    assert published(acme)["p2"] == (False, "1_to_9")
-    assert published(acme)["p1"] == (False, "none")
+    bigmart.sync()
+    hits = published(acme)
+    assert (hits["p2"], hits["p1"]) == ((False, "1_to_9"), (False, "none"))
 
     assert acme.json_of("withdraw", "--product", "p2")["withdrawn"] == 1
-    assert published(acme)["p2"][0]
-    bigmart.run_cli("sync")
+    assert published(acme)["p2"] == (True, "1_to_9")
+    bigmart.sync()
     bigmart.run_cli("screen", listings, "--out", results)
     assert results.read_text() == ""
 
     assert acme.json_of("audit", "verify")["verified"] is True
     kinds = acme.json_of("egress", "summary")["by_type"]
     assert {"enrolment", "sealed batch", "batch header", "tombstone", "question"} <= set(kinds)
-    before = acme.json_of("status")["certificate_until"]
+    before = waits["certificate_until"]
     assert acme.json_of("renew")["certificate_until"] >= before
     assert acme.json_of("leave", "--yes")["standing"] == "left"
-    bigmart.run_cli("sync")
+    bigmart.sync()
     assert sum(int(bank.alive().sum()) for bank in bigmart.contents()) == 0
 
 
@@ -165,9 +167,8 @@ def test_a_bank_of_others_is_not_there(one: AgentAlliance) -> None:
 
 def test_a_home_that_has_not_joined_says_so(tmp_path: Path) -> None:
     nobody = AgentHome.at(MemberId("members/nobody"), tmp_path)
-    for command in ("run", "status", "sync", "publish", "leave"):
-        options = ["--yes"] if command == "leave" else []
-        refused = nobody.run_cli(command, *options, check=7)
+    for command in ("run", "publish"):
+        refused = nobody.run_cli(command, check=7)
         assert 'run "alliance-agent join" first [NOT_JOINED]' in refused.stderr
     damaged = nobody.run_cli("join", text="alliance1_abc", check=2)
     assert "[JOIN_CODE_MALFORMED]" in damaged.stderr

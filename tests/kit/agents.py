@@ -296,7 +296,7 @@ def quick_keys() -> Iterator[None]:
     """Key files that take less work to open: what each took stands in it, so that processes open them alike."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keystore, "ITERATIONS", 1)
-        patch.setattr(keystore, "MEMORY_KIB", 8 * 1024)
+        patch.setattr(keystore, "MEMORY_KIB", 64)
         yield
 
 

@@ -104,6 +104,10 @@ def test_stop_ends_all_also_those_that_do_not_want_to(
     assert len(running("grandchild-of-stubborn")) == 1
     children.stop()
     assert daemon.process.poll() is not None
+    # An orphan that was killed is there until its new parent has reaped it.
+    ends = time.monotonic() + 10
+    while running("grandchild-of-stubborn") and time.monotonic() < ends:
+        time.sleep(0.05)
     assert running("grandchild-of-stubborn") == []
     with pytest.raises(AllianceError, match="stopping"):
         children.start("late", stubborn)
