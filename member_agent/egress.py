@@ -80,7 +80,7 @@ _PAGE = {"page_size": _number(0, 1000), "page_token": _page_token}
 _SCHEME = _text(r"pdq-256|terms-v1")
 _DETECTOR, _ROUND = _name("detectors"), _text(r"rounds/[0-9]{1,18}")
 # Names that a detector's code declares: of arrays, metrics, settings.
-_DECLARED = _text(r"[a-z0-9_.@-]{1,64}")
+_DECLARED = _text(r"[a-z0-9_.-]{1,64}")
 _FINITE: Check = math.isfinite
 _INSIDE: Check = lambda value: True  # noqa: E731  # because a message's own fields are listed under its own name
 
@@ -176,8 +176,8 @@ CLOSED_LIST: Mapping[str, _Entry] = {
         code=_DECLARED,
         arrays=_INSIDE,
         metrics=_DECLARED,
-        strategy=_number(1, 5),
-        strategy_settings=_INSIDE,
+        aggregation=_number(1, 5),
+        aggregation_settings=_INSIDE,
         train_settings=_INSIDE,
         max_examples=_number(1, 2**40),
         max_update_norm=_FINITE,

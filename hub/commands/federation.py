@@ -218,7 +218,7 @@ def _detector_row(one: pb.Detector) -> dict[str, object]:
         "detector": one.name,
         "group": one.group,
         "code": one.spec.code,
-        "strategy": pb.Strategy.Name(one.spec.strategy).removeprefix("STRATEGY_").lower(),
+        "strategy": pb.Strategy.Name(one.spec.aggregation).removeprefix("STRATEGY_").lower(),
         "state": pb.DetectorState.Name(one.state).removeprefix("DETECTOR_STATE_").lower(),
         "proposer": one.proposer,
         "consents": one.consents,

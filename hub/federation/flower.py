@@ -199,7 +199,7 @@ def check_settings(name: StrategyName, settings: Mapping[str, float]) -> None:
     if unknown:
         raise InvalidInput(
             f"{name} has no setting {', '.join(sorted(unknown))}",
-            field="spec.strategy_settings",
+            field="spec.aggregation_settings",
             remedy=f"use {', '.join(sorted(SETTINGS[name])) or 'none'}",
         )
 

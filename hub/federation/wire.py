@@ -23,13 +23,13 @@ def parse_spec(spec: pb.DetectorSpec) -> Spec:
     if not 1 <= len(spec.metrics) <= MAX_METRICS or len(set(spec.metrics)) != len(spec.metrics):
         raise InvalidInput(f"a detector has 1 to {MAX_METRICS} metrics", field="spec.metrics", remedy="name them once")
     for text, field in ((spec.code, "spec.code"), *((name, "spec.metrics") for name in spec.metrics)):
-        if not text or len(text) > 64 or not all(char.isalnum() or char in "-_.@" for char in text):
+        if not text or len(text) > 64 or not all(char.isalnum() or char in "-_." for char in text):
             raise InvalidInput(f"{text[:64]!r} is not a name", field=field, remedy="use letters, digits, - and _")
     try:
-        strategy = StrategyName(pb.Strategy.Name(spec.strategy).removeprefix("STRATEGY_").lower())
+        strategy = StrategyName(pb.Strategy.Name(spec.aggregation).removeprefix("STRATEGY_").lower())
     except ValueError as error:
         raise InvalidInput(
-            "unknown strategy", field="spec.strategy", remedy=f"use one of {', '.join(StrategyName)}"
+            "unknown strategy", field="spec.aggregation", remedy=f"use one of {', '.join(StrategyName)}"
         ) from error
     if spec.max_examples < 1 or not math.isfinite(spec.max_update_norm) or spec.max_update_norm < 0:
         raise InvalidInput(
@@ -40,7 +40,7 @@ def parse_spec(spec: pb.DetectorSpec) -> Spec:
         arrays=arrays,
         metrics=tuple(spec.metrics),
         strategy=strategy,
-        strategy_settings=_settings(spec.strategy_settings, "spec.strategy_settings"),
+        strategy_settings=_settings(spec.aggregation_settings, "spec.aggregation_settings"),
         train_settings=_settings(spec.train_settings, "spec.train_settings"),
         max_examples=spec.max_examples,
         max_update_norm=spec.max_update_norm,
@@ -52,8 +52,8 @@ def spec_message(spec: Spec) -> pb.DetectorSpec:
         code=spec.code,
         arrays=[pb.ArraySpec(name=a.name, dtype=a.dtype, shape=a.shape) for a in spec.arrays],
         metrics=spec.metrics,
-        strategy=f"STRATEGY_{spec.strategy.upper()}",
-        strategy_settings=[pb.Setting(name=n, value=v) for n, v in spec.strategy_settings],
+        aggregation=f"STRATEGY_{spec.strategy.upper()}",
+        aggregation_settings=[pb.Setting(name=n, value=v) for n, v in spec.strategy_settings],
         train_settings=[pb.Setting(name=n, value=v) for n, v in spec.train_settings],
         max_examples=spec.max_examples,
         max_update_norm=spec.max_update_norm,

@@ -17,10 +17,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance import canonical, tls
 from alliance.status import DOMAIN
-from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, federation_pb2, fingerprint_pb2, key_pb2, membership_pb2
 from hub.runtime.access import TABLE, Listener
 from hub.runtime.caller import MEMBERS
 from tests.kit.alliance import Alliance, alliance
+from tests.kit.federation import create_detector, spec
 from tests.kit.keys import Identity, Sealed, request_id
 from tests.kit.member import enrol_request
 from tests.kit.rpc import Outcome, all_methods, raw_call
@@ -34,6 +35,8 @@ INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), -1, 0, 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), -1, 0, 2**31, 2**63 - 1),
     FieldDescriptor.CPPTYPE_ENUM: (-1, 0, 99),
+    FieldDescriptor.CPPTYPE_DOUBLE: (-1.0, 0.0, 1e308, float("inf"), float("nan")),
+    FieldDescriptor.CPPTYPE_BOOL: (False, True),
 }
 TEXTS = (
     "",
@@ -64,6 +67,17 @@ class Scene:
         self.wrap = self.member.wrap(other.name, other.identity.sealing_key, a.group, 1, secret)
         self.nobody = a.hub.open_enrolment_channel()
         self.code = a.hub.invite("newcomer")
+        self.detector = create_detector(a.hub, a.group, spec(), self.member, other)
+        schedule = federation_pb2.Schedule(
+            name="schedules/often",
+            detector=self.detector,
+            interval_seconds=86_400,
+            rounds=1,
+            quorum=2,
+            deadline_seconds=60,
+            next_time=Timestamp(seconds=4_000_000_000),
+        )
+        a.hub.admin.call(federation_pb2.CreateScheduleRequest(schedule=schedule), federation_pb2.CreateScheduleResponse)
 
     def channel(self, name: str) -> grpc.Channel:
         if TABLE[name].listener is Listener.ENROLMENT:
@@ -110,11 +124,53 @@ class Scene:
                 ],
             ),
             fingerprint_pb2.ListHitsRequest(bank=bank, page_size=1),
+            *self._federation(),
             audit_pb2.ListLeavesRequest(page_size=1),
             audit_pb2.GetInclusionProofRequest(tree_size=2),
             audit_pb2.GetConsistencyProofRequest(first_tree_size=1, second_tree_size=2),
         )
         return {request.DESCRIPTOR.name: request for request in requests}
+
+    def _federation(self) -> tuple[Message, ...]:
+        schedule = federation_pb2.Schedule(
+            name="schedules/later",
+            detector=self.detector,
+            interval_seconds=86_400,
+            rounds=1,
+            quorum=2,
+            deadline_seconds=60,
+            next_time=Timestamp(seconds=4_000_000_000),
+        )
+        wanted = spec(
+            aggregation_settings=[federation_pb2.Setting(name="eta", value=0.1)],
+            train_settings=[federation_pb2.Setting(name="lr", value=0.1)],
+        )
+        return (
+            federation_pb2.ProposeDetectorRequest(name="detectors/later", group=self.a.group, spec=wanted),
+            federation_pb2.ApproveDetectorRequest(name=self.detector),
+            federation_pb2.ListDetectorsRequest(page_size=1),
+            federation_pb2.JoinDetectorRequest(name=self.detector),
+            federation_pb2.LeaveDetectorRequest(name=self.detector),
+            federation_pb2.CreateScheduleRequest(schedule=schedule),
+            federation_pb2.ListSchedulesRequest(page_size=1),
+            federation_pb2.PauseScheduleRequest(name="schedules/often"),
+            federation_pb2.ResumeScheduleRequest(name="schedules/often"),
+            federation_pb2.TriggerRoundRequest(detector=self.detector, rounds=1, quorum=2, deadline_seconds=1),
+            federation_pb2.CancelRoundRequest(name="rounds/1"),
+            federation_pb2.ListRoundsRequest(page_size=1, detector=self.detector),
+            federation_pb2.GetRoundRequest(name="rounds/1"),
+            federation_pb2.SubmitResultRequest(
+                round="rounds/1",
+                kind="TASK_KIND_TRAIN",
+                update_digest=bytes(32),
+                update_size=10,
+                examples=10,
+                metrics=[federation_pb2.TaskMetric(name="accuracy", value=0.5)],
+                local_metrics=[federation_pb2.TaskMetric(name="accuracy", value=0.5)],
+                refusal="TASK_REFUSAL_NO_DATA",
+            ),
+            federation_pb2.GetModelRequest(detector=self.detector),
+        )
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -36,7 +36,7 @@ def test_a_round_averages_by_examples_and_releases(three: Alliance) -> None:
 
 
 def test_a_series_of_rounds_goes_on_by_itself_with_true_numbers(three: Alliance) -> None:
-    wanted = spec(strategy="STRATEGY_FED_ADAM")
+    wanted = spec(aggregation="STRATEGY_FED_ADAM")
     detector = create_detector(three.hub, three.group, wanted, *three.members)
     trainees = [Trainee(member, wanted, plus(1.0)) for member in three.members]
     trigger(three.hub, detector, rounds=3)
@@ -163,7 +163,7 @@ def test_an_unapproved_detector_does_not_start_and_one_round_runs_at_a_time(thre
         trigger(three.hub, name)
     detector = create_detector(three.hub, three.group, spec(), *three.members)
     started = trigger(three.hub, detector)
-    with pytest.raises(FailedPrecondition, match="is recruiting"):
+    with pytest.raises(FailedPrecondition, match="wait until it ends"):
         trigger(three.hub, detector)
     cancelled = three.hub.admin.call(pb.CancelRoundRequest(name=started.name), pb.CancelRoundResponse).round
     assert cancelled.state == pb.ROUND_STATE_CANCELLED

@@ -32,7 +32,7 @@ def spec(**changes: Any) -> pb.DetectorSpec:
             pb.ArraySpec(name="b", dtype="float32", shape=[2]),
         ],
         metrics=["accuracy"],
-        strategy="STRATEGY_FED_AVG",
+        aggregation="STRATEGY_FED_AVG",
         max_examples=1000,
     )
     made.MergeFrom(pb.DetectorSpec(**changes))

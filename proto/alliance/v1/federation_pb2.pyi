@@ -111,24 +111,24 @@ class Setting(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class DetectorSpec(_message.Message):
-    __slots__ = ("code", "arrays", "metrics", "strategy", "strategy_settings", "train_settings", "max_examples", "max_update_norm")
+    __slots__ = ("code", "arrays", "metrics", "aggregation", "aggregation_settings", "train_settings", "max_examples", "max_update_norm")
     CODE_FIELD_NUMBER: _ClassVar[int]
     ARRAYS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
-    STRATEGY_FIELD_NUMBER: _ClassVar[int]
-    STRATEGY_SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATION_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATION_SETTINGS_FIELD_NUMBER: _ClassVar[int]
     TRAIN_SETTINGS_FIELD_NUMBER: _ClassVar[int]
     MAX_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     MAX_UPDATE_NORM_FIELD_NUMBER: _ClassVar[int]
     code: str
     arrays: _containers.RepeatedCompositeFieldContainer[ArraySpec]
     metrics: _containers.RepeatedScalarFieldContainer[str]
-    strategy: Strategy
-    strategy_settings: _containers.RepeatedCompositeFieldContainer[Setting]
+    aggregation: Strategy
+    aggregation_settings: _containers.RepeatedCompositeFieldContainer[Setting]
     train_settings: _containers.RepeatedCompositeFieldContainer[Setting]
     max_examples: int
     max_update_norm: float
-    def __init__(self, code: _Optional[str] = ..., arrays: _Optional[_Iterable[_Union[ArraySpec, _Mapping]]] = ..., metrics: _Optional[_Iterable[str]] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., strategy_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., train_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., max_examples: _Optional[int] = ..., max_update_norm: _Optional[float] = ...) -> None: ...
+    def __init__(self, code: _Optional[str] = ..., arrays: _Optional[_Iterable[_Union[ArraySpec, _Mapping]]] = ..., metrics: _Optional[_Iterable[str]] = ..., aggregation: _Optional[_Union[Strategy, str]] = ..., aggregation_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., train_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., max_examples: _Optional[int] = ..., max_update_norm: _Optional[float] = ...) -> None: ...
 
 class Detector(_message.Message):
     __slots__ = ("name", "group", "spec", "state", "proposer", "create_time", "consents", "joined", "model_digest", "model_version")
