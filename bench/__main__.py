@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figure", "data", "heart", "phishing", "report", "simulation"}
+NOT_BENCHMARKS = frozenset(["__init__", "__main__", "data", "figure", "heart", "kit", "phishing", "report", "rounds", "simulation"])
 
 
 def names() -> list[str]:

@@ -19,21 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from alliance import canonical, channel, entries, join_code, schemes, tls
-from alliance.names import BankId, OperatorId, bank_id, member_id
+from alliance import canonical, channel, entries, schemes, tls
+from alliance.names import BankId, bank_id
 from alliance.v1 import fingerprint_pb2 as pb
-from alliance.v1 import membership_pb2
+from bench import kit
 from bench.figure import Figure
 from bench.peers.mtls_stream import METHOD
-from hub.config import Home as HubHome
-from hub.config import Settings as HubSettings
-from hub.operator_client import OperatorClient, open_client
-from hub.pki.service import PkiService
-from hub.setup import initialise
-from member_agent import enrolment, outbox
+from member_agent import outbox
 from member_agent.app import Agent, open_agent
 from member_agent.clock import timestamp, utc_now
 from member_agent.config import Home
@@ -50,8 +44,11 @@ def run(*, quick: bool) -> Iterator[Figure]:
     count = 200_000 if quick else 1_000_000
     folder = Path(tempfile.mkdtemp(prefix="alliance-bench-"))
     try:
-        with _hub(folder) as operator:
-            publisher, reader = (_member(folder, operator, name) for name in ("publisher", "reader"))
+        with kit.serving_hub(folder) as operator:
+            request = pb.CreateBankRequest(name=BANK, group=kit.GROUP, scheme=schemes.PDQ.id)
+            operator.call(request, pb.CreateBankResponse)
+            kit.write_peer_keys(folder)
+            publisher, reader = (kit.member(folder, operator, name) for name in ("publisher", "reader"))
             yield from _figures(folder, publisher, reader, count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,55 +89,6 @@ def _figures(folder: Path, publisher: Home, reader: Home, count: int) -> Iterato
         )
         idle = float(np.median([_timed(lambda: _sync(agent)) for _ in range(10)])) * 1000
         yield Figure(name="sync_idle_ms", ours=idle, unit="ms", method="a sync that finds nothing new, median of 10")
-
-
-@contextmanager
-def _hub(folder: Path) -> Iterator[OperatorClient]:
-    """A hub in its own process, with a group and a bank."""
-    home = HubHome(path=folder / "hub")
-    settings = HubSettings(server_address="127.0.0.1:0", server_enrolment_address="127.0.0.1:0", log_level="error")
-    initialise(home, settings, OperatorId("operators/bench"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hub", "--home", str(home.path), "serve"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        client = open_client(home)
-        client.call(membership_pb2.CreateGroupRequest(name="groups/bench"), membership_pb2.CreateGroupResponse)
-        request = pb.CreateBankRequest(name=BANK, group="groups/bench", scheme=schemes.PDQ.id)
-        client.call(request, pb.CreateBankResponse)
-        _write_peer_keys(folder, home)
-        yield client
-        client.close()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _member(folder: Path, operator: OperatorClient, name: str) -> Home:
-    """An agent that joined and holds the group's key."""
-    secret = hashlib.sha256(name.encode()).digest()
-    invited = operator.call(
-        membership_pb2.CreateInvitationRequest(
-            member=f"members/{name}", role="MEMBER_ROLE_BRAND", secret_digest=canonical.sha256(secret)
-        ),
-        membership_pb2.CreateInvitationResponse,
-    )
-    code = join_code.JoinCode(
-        alliance=invited.alliance,
-        address=invited.enrolment_address,
-        member=member_id(f"members/{name}"),
-        ca=x509.load_pem_x509_certificate(operator.roots),
-        secret=secret,
-    )
-    home = Home(path=folder / name)
-    enrolment.join(home, code)
-    operator.call(
-        membership_pb2.AddGroupMemberRequest(group="groups/bench", member=f"members/{name}"),
-        membership_pb2.AddGroupMemberResponse,
-    )
-    return home
 
 
 def _publish(home: Home, count: int) -> tuple[float, int]:
@@ -191,12 +139,6 @@ def _open(agent: Agent, count: int) -> None:
     contents = open_bank(agent.banks, agent.keyring, state, today=0)
     assert len(contents.alive()) == count
     assert not contents.problems
-
-
-def _write_peer_keys(folder: Path, home: HubHome) -> None:
-    identity = PkiService(home.ca, alliance=HubSettings().alliance_name, clock=utc_now).server_identity(["127.0.0.1"])
-    for name, data in (("key.pem", identity.key), ("chain.pem", identity.chain), ("ca.pem", identity.roots)):
-        (folder / name).write_bytes(data)
 
 
 @contextmanager

@@ -79,11 +79,10 @@ def _check(files: BlobFiles, slot: Participant, spec: Spec, model: Arrays) -> No
 
 def _reader(files: BlobFiles, slot: Participant, specs: tuple[ArraySpec, ...]) -> Any:
     places = tensors.places(specs)
-    path = _path(files, slot)
 
     def read(name: str) -> NDArray[Any]:
         spec, offset = places[name]
-        with path.open("rb") as file:
+        with _path(files, slot).open("rb") as file:
             return tensors.read_array(file, spec, offset)
 
     return read

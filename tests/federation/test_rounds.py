@@ -75,6 +75,14 @@ def test_a_bad_update_is_refused_with_its_reason_and_the_round_goes_on(
     np.testing.assert_allclose(model(three.hub, three.members[0], detector, wanted)["w"], 1.0)
 
 
+def test_a_model_without_arrays_goes_through_its_rounds(three: Alliance) -> None:
+    wanted = pb.DetectorSpec(code="test", metrics=["accuracy"], aggregation="STRATEGY_FED_AVG", max_examples=10)
+    detector = create_detector(three.hub, three.group, wanted, *three.members)
+    for member in three.members:
+        Trainee(member, wanted, lambda model: ({}, 1))
+    assert ended(three.hub, trigger(three.hub, detector).name).state == pb.ROUND_STATE_RELEASED
+
+
 def test_claimed_examples_are_capped(three: Alliance) -> None:
     wanted = spec(max_examples=10)
     detector = create_detector(three.hub, three.group, wanted, *three.members)

@@ -1,0 +1,86 @@
+"""An alliance for benchmarks: a hub in its own process, members that joined it, keys for a bare peer."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography import x509
+
+from alliance import canonical, join_code
+from alliance.names import GroupId, OperatorId, member_id
+from alliance.v1 import membership_pb2
+from hub.config import Home as HubHome
+from hub.config import Settings as HubSettings
+from hub.operator_client import OperatorClient, open_client
+from hub.pki.service import PkiService
+from hub.setup import initialise
+from member_agent import enrolment
+from member_agent.clock import utc_now
+from member_agent.config import Home
+
+GROUP = GroupId("groups/bench")
+
+
+@contextmanager
+def serving_hub(folder: Path) -> Iterator[OperatorClient]:
+    """A hub on ports of the system's choice, with one group."""
+    home = HubHome(path=folder / "hub")
+    settings = HubSettings(server_address="127.0.0.1:0", server_enrolment_address="127.0.0.1:0", log_level="error")
+    initialise(home, settings, OperatorId("operators/bench"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hub", "--home", str(home.path), "serve"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        client = open_client(home)
+        client.call(membership_pb2.CreateGroupRequest(name=GROUP), membership_pb2.CreateGroupResponse)
+        yield client
+        client.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def member(folder: Path, operator: OperatorClient, name: str) -> Home:
+    """An agent that joined, and is in the group."""
+    secret = hashlib.sha256(name.encode()).digest()
+    invited = operator.call(
+        membership_pb2.CreateInvitationRequest(
+            member=f"members/{name}", role="MEMBER_ROLE_BRAND", secret_digest=canonical.sha256(secret)
+        ),
+        membership_pb2.CreateInvitationResponse,
+    )
+    code = join_code.JoinCode(
+        alliance=invited.alliance,
+        address=invited.enrolment_address,
+        member=member_id(f"members/{name}"),
+        ca=x509.load_pem_x509_certificate(operator.roots),
+        secret=secret,
+    )
+    home = Home(path=folder / name)
+    enrolment.join(home, code)
+    operator.call(
+        membership_pb2.AddGroupMemberRequest(group=GROUP, member=f"members/{name}"),
+        membership_pb2.AddGroupMemberResponse,
+    )
+    return home
+
+
+def hub_process(folder: Path) -> int:
+    """The process id of the serving hub, as its lock file says."""
+    return int((folder / "hub" / "hub.lock").read_text())
+
+
+def write_peer_keys(folder: Path) -> None:
+    """key.pem, chain.pem and ca.pem of a server that the members trust, for a peer beside the hub."""
+    identity = PkiService(
+        HubHome(path=folder / "hub").ca, alliance=HubSettings().alliance_name, clock=utc_now
+    ).server_identity(["127.0.0.1"])
+    for name, data in (("key.pem", identity.key), ("chain.pem", identity.chain), ("ca.pem", identity.roots)):
+        (folder / name).write_bytes(data)

@@ -1,0 +1,48 @@
+"""A member's agent for the round benchmarks: watches, trains with the agent's own parts, answers.
+
+`python -m bench.peers.round_agent HOME CODE` runs until it is killed. CODE is "null" (an empty task in the training
+process) or "copy" (sends the model back as its update, so that only the bytes count).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from alliance.v1 import membership_pb2
+from member_agent.app import open_agent
+from member_agent.config import Home
+from member_agent.training.tasks import TaskRunner
+from member_agent.training.trainer import EvalResult, Task, Trainer, TrainResult
+
+NULL = {"null": "member_agent.training.detectors.null:NullDetector"}
+
+
+class Copy(Trainer):
+    """Gives the model back."""
+
+    def train(self, task: Task, model: bytes) -> TrainResult:
+        return TrainResult(update=model, examples=1)
+
+    def evaluate(self, task: Task, model: bytes) -> EvalResult:
+        return EvalResult(metrics={"accuracy": 1.0}, local_metrics={"accuracy": 1.0}, examples=1)
+
+
+TRAINERS: dict[str, Callable[[], Trainer]] = {"null": lambda: Trainer(own_code=NULL), "copy": Copy}
+
+
+def main(home: Home, code: str) -> None:
+    with ExitStack() as stack:
+        agent = stack.enter_context(open_agent(home))
+        hub = stack.enter_context(agent.connect())
+        trainer = stack.enter_context(TRAINERS[code]())
+        runner = TaskRunner(agent.db, trainer, parts=home.parts)
+        for hint in hub.stream(membership_pb2.WatchRequest(), membership_pb2.WatchResponse):
+            if hint.HasField("task"):
+                runner.run(hub, hint.task)
+
+
+if __name__ == "__main__":
+    main(Home(path=Path(sys.argv[1])), sys.argv[2])
