@@ -12,7 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = frozenset(["__init__", "__main__", "data", "figure", "heart", "kit", "phishing", "report", "rounds", "simulation"])
+NOT_BENCHMARKS = {"__init__", "__main__", "data", "figure", "heart", "kit", "phishing", "report"}
+NOT_BENCHMARKS |= {"rounds", "simulation"}
 
 
 def names() -> list[str]:

@@ -25,9 +25,18 @@ def verify(context: typer.Context, as_json: bool = JSON) -> None:
 
 
 @audit.command("head")
-def head(context: typer.Context) -> None:
+def head(context: typer.Context, as_json: bool = JSON) -> None:
     """Print the newest signed checkpoint."""
     from alliance.v1 import audit_pb2 as pb
 
     with client(context) as hub:
-        typer.echo(hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse).checkpoint, nl=False)
+        found = hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse)
+    if as_json:
+        row: dict[str, object] = {
+            "size": found.tree_size,
+            "root": found.root_hash.hex(),
+            "checkpoint": found.checkpoint,
+        }
+        show_one(row, as_json=True)
+    else:
+        typer.echo(found.checkpoint, nl=False)
