@@ -126,7 +126,7 @@ class DetectorService:
     def create_schedule(self, tx: Connection, caller: Caller, wanted: Schedule) -> Schedule:
         """Raises: NotFound, AlreadyExists, InvalidInput, FailedPrecondition."""
         self.get(tx, wanted.detector).require_approved()
-        if store.find_schedule(tx, wanted.id) is not None:
+        if store.lock_schedule(tx, wanted.id) is not None:
             raise AlreadyExists(f"{wanted.id} exists", reason="SCHEDULE_EXISTS", field="schedule.name")
         if not SECOND <= wanted.interval <= 366 * 86_400 * SECOND:
             raise InvalidInput("an interval is 1 second to a year", field="schedule.interval_seconds")
@@ -157,7 +157,7 @@ class DetectorService:
         return resumed
 
     def _schedule(self, tx: Connection, name: ScheduleId) -> Schedule:
-        found = store.find_schedule(tx, name)
+        found = store.lock_schedule(tx, name)
         if found is None:
             raise NotFound(f"no schedule {name}", reason="SCHEDULE_NOT_FOUND", field="name")
         return found

@@ -16,8 +16,9 @@ from typing import assert_never
 from alliance.names import Digest, MemberId
 from hub.federation.model import SECOND, Participant, ParticipantState, Round, RoundState
 
-# Recruiting waits this long for more members once the quorum is there.
-GRACE = SECOND // 4
+# With a quorum there, recruiting gives the others so long, or a tenth of the deadline: agents whose connection
+# broke, or whose hub came back, dial again within about two seconds.
+GRACE = 2 * SECOND
 
 
 class Action(StrEnum):
@@ -65,8 +66,8 @@ def step(current: Round, now: int, present: Collection[MemberId], consenting: Co
 def _recruit(current: Round, now: int, present: Collection[MemberId], consenting: Collection[MemberId]) -> Step:
     everyone = set(consenting) <= set(present)
     enough = len(present) >= current.plan.quorum
-    waited = now >= current.create_time + GRACE
-    if enough and (everyone or waited):
+    patient_until = current.create_time + min(GRACE, current.plan.deadline // 10)
+    if enough and (everyone or now >= patient_until):
         roster = tuple(Participant(member=member) for member in sorted(present))
         training = replace(
             current, state=RoundState.TRAINING, participants=roster, phase_deadline=now + current.plan.deadline
@@ -75,7 +76,7 @@ def _recruit(current: Round, now: int, present: Collection[MemberId], consenting
     if now >= current.phase_deadline:
         reason = f"{len(present)} of {current.plan.quorum} members were there by the deadline"
         return Step(round=fail(current, now, f"quorum missed: {reason}"), action=Action.END, wake=now)
-    wake = min(current.phase_deadline, max(now + SECOND, current.create_time + GRACE))
+    wake = min(current.phase_deadline, max(now + SECOND, patient_until))
     return Step(round=current, action=Action.WAIT, wake=wake)
 
 
@@ -120,12 +121,23 @@ def cancel(current: Round, now: int, reason: str) -> Round:
 
 
 def gone(current: Round, members: Collection[MemberId]) -> Round:
-    """Drops members that were suspended, expelled or took back their consent during the round."""
+    """Drops members that were suspended, expelled or took back their consent during the round.
+
+    Their update counts only if it was being aggregated already; nobody waits for their answer.
+    """
     changed = current
-    for participant in current.participants:
-        if participant.member in members and participant.state is ParticipantState.INVITED:
-            dropped = replace(participant, state=ParticipantState.DROPPED, reason="no longer taking part")
-            changed = changed.with_participant(dropped)
+    for slot in current.participants:
+        awaited = slot.state is ParticipantState.INVITED
+        reported = slot.state is ParticipantState.REPORTED
+        if slot.member not in members or not (awaited or reported):
+            continue
+        if awaited or current.state is RoundState.TRAINING:
+            reason = "no longer taking part"
+        elif current.state is RoundState.EVALUATING:
+            reason = "no longer taking part; its update counted"
+        else:
+            continue
+        changed = changed.with_participant(replace(slot, state=ParticipantState.DROPPED, reason=reason))
     return changed
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -15,7 +16,7 @@ from alliance.errors import AllianceError
 from hub.blobs.files import BlobFiles
 from hub.federation.aggregation import aggregate
 from hub.federation.model import RoundId
-from hub.federation.service import RoundService
+from hub.federation.service import Outcome, RoundService, Work
 from hub.runtime.db import Database
 
 log = structlog.get_logger()
@@ -50,22 +51,30 @@ class Runner:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            try:
-                self.turn()
-            except AllianceError as error:
-                log.error("rounds_not_advanced", reason=error.reason, message=error.message)
-            except Exception as error:
-                log.error("round_runner_failed", exc_info=error)
+            self._tried(self.turn)
             self._wake.wait(TICK)
 
     def turn(self) -> None:
-        """Everything there is to do now."""
-        with self._db.write() as tx:
-            self._rounds.start_due(tx)
-        while self._open():
-            moved = [self._advance(round_id) for round_id in self._open()]
+        """Everything there is to do now; a schedule or a round that fails holds up no other."""
+        self._tried(self._start_due)
+        while not self._stopping:
+            moved = [self._tried(partial(self._advance, round_id)) for round_id in self._open()]
             if not any(moved):
                 return
+
+    def _tried(self, work: Callable[[], bool | None]) -> bool:
+        """What the work returns; False where it failed, which the next turn tries again."""
+        try:
+            return bool(work())
+        except AllianceError as error:
+            log.error("rounds_not_advanced", reason=error.reason, message=error.message)
+        except Exception as error:
+            log.error("round_runner_failed", exc_info=error)
+        return False
+
+    def _start_due(self) -> None:
+        with self._db.write() as tx:
+            self._rounds.start_due(tx)
 
     def _open(self) -> list[RoundId]:
         with self._db.read() as tx:
@@ -76,10 +85,18 @@ class Runner:
         with self._db.write() as tx:
             advanced = self._rounds.advance(tx, round_id)
         if advanced.work is not None:
-            outcome = aggregate(advanced.work, self._files)
+            outcome = self._outcome(advanced.work)
             with self._db.write() as tx:
                 self._rounds.conclude(tx, advanced.work, outcome)
         moved = advanced.changed or advanced.work is not None
         if moved:
             self._changed()
         return moved
+
+    def _outcome(self, work: Work) -> Outcome:
+        """A failure of ours ends the round; tried again it would fail again, and the lease would hide it."""
+        try:
+            return aggregate(work, self._files)
+        except Exception as error:
+            log.error("round_runner_failed", exc_info=error)
+            return Outcome(failure="not aggregated: the hub failed, its log says why")

@@ -168,8 +168,8 @@ def remove_consent(tx: Connection, detector: DetectorId, member: MemberId) -> No
     tx.execute(delete(consent_table).where(consent_table.c.detector == detector, consent_table.c.member == member))
 
 
-def find_schedule(tx: Connection, schedule: ScheduleId) -> Schedule | None:
-    row = tx.execute(select(schedule_table).where(schedule_table.c.name == schedule)).first()
+def lock_schedule(tx: Connection, schedule: ScheduleId) -> Schedule | None:
+    row = tx.execute(select(schedule_table).where(schedule_table.c.name == schedule).with_for_update()).first()
     return None if row is None else _schedule(row)
 
 
@@ -200,7 +200,7 @@ def save_schedule(tx: Connection, schedule: Schedule) -> None:
         "next_time": schedule.next_time,
         "paused": schedule.paused,
     }
-    if find_schedule(tx, schedule.id) is None:
+    if lock_schedule(tx, schedule.id) is None:
         tx.execute(insert(schedule_table).values(name=schedule.id, **values))
     else:
         tx.execute(update(schedule_table).where(schedule_table.c.name == schedule.id).values(**values))

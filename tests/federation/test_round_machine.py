@@ -74,6 +74,8 @@ def test_a_quorum_waits_a_moment_for_the_others() -> None:
     assert waiting.action is Action.WAIT
     started = step(recruiting(), START + machine.GRACE, [A, B], [A, B, C])
     assert started.round.state is RoundState.TRAINING
+    hasty = replace(recruiting(), plan=Plan(quorum=2, deadline=SECOND))
+    assert step(hasty, START + SECOND // 10, [A, B], [A, B, C]).round.state is RoundState.TRAINING
 
 
 def test_a_missed_quorum_closes_at_its_deadline_with_the_reason() -> None:
@@ -114,11 +116,32 @@ def test_evaluation_releases_when_all_have_evaluated_or_at_the_deadline() -> Non
     assert step(evaluating, evaluating.phase_deadline, [], []).round.state is RoundState.RELEASED
 
 
-def test_a_member_suspended_during_the_round_loses_its_slot() -> None:
-    without = machine.gone(training(), {B})
+@pytest.mark.parametrize("state", [ParticipantState.INVITED, ParticipantState.REPORTED])
+def test_who_is_gone_before_the_sum_is_dropped_with_its_update(state: ParticipantState) -> None:
+    without = machine.gone(with_states(training(), b=state), {B})
     slot = without.of(B)
     assert slot is not None
-    assert slot.state is ParticipantState.DROPPED
+    assert (slot.state, slot.reason) == (ParticipantState.DROPPED, "no longer taking part")
+
+
+def test_while_it_is_summed_an_update_stays_and_afterwards_nobody_waits_for_who_is_gone() -> None:
+    done = with_states(
+        training(), a=ParticipantState.REPORTED, b=ParticipantState.REPORTED, c=ParticipantState.REPORTED
+    )
+    summing = replace(done, state=RoundState.AGGREGATING)
+    assert machine.gone(summing, {B}) == summing
+    evaluating = with_states(
+        machine.aggregated(summing, START + 5, Digest(b"r" * 32), None),
+        a=ParticipantState.EVALUATED,
+        c=ParticipantState.EVALUATED,
+    )
+    without = machine.gone(evaluating, {A, B})
+    assert step(without, START + 6, [], []).round.state is RoundState.RELEASED
+    assert [p.state for p in without.participants] == [
+        ParticipantState.EVALUATED,
+        ParticipantState.DROPPED,
+        ParticipantState.EVALUATED,
+    ]
 
 
 @pytest.mark.parametrize("state", [RoundState.RELEASED, RoundState.FAILED, RoundState.CANCELLED])
