@@ -157,7 +157,7 @@ class AgentHome:
             capture_output=True,
             text=True,
             timeout=PROCESS_TIMEOUT_S,
-            env={**os.environ, **(env or {})},
+            env=_environment() | dict(env or {}),
         )
         assert check is None or done.returncode == check, f"{arguments} gave {done.returncode}: {done.stderr}"
         return done
@@ -172,7 +172,7 @@ class AgentHome:
     @contextmanager
     def daemon(self) -> Iterator[Daemon]:
         """`alliance-agent run` in a process of its own, killed in the end if it still runs."""
-        process = subprocess.Popen(self.command("run"), stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(self.command("run"), stderr=subprocess.PIPE, text=True, env=_environment())
         started = Daemon(process)
         try:
             yield started
@@ -180,6 +180,11 @@ class AgentHome:
             process.kill()
             process.wait()
             started.close()
+
+
+def _environment() -> dict[str, str]:
+    """A user's: without what a library of this process, flwr, put into its own."""
+    return {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
 
 
 class Daemon:
