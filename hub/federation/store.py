@@ -153,10 +153,8 @@ def save_detector(tx: Connection, detector: Detector) -> None:
 
 
 def consents(tx: Connection, detector: DetectorId) -> list[MemberId]:
-    rows = tx.execute(
-        select(consent_table.c.member).where(consent_table.c.detector == detector).order_by(consent_table.c.member)
-    )
-    return [MemberId(row.member) for row in rows]
+    query = select(consent_table.c.member).where(consent_table.c.detector == detector)
+    return [MemberId(row.member) for row in tx.execute(query.order_by(consent_table.c.member))]
 
 
 def add_consent(tx: Connection, detector: DetectorId, member: MemberId, *, now: int) -> None:
@@ -224,9 +222,8 @@ def lock_round(tx: Connection, round_id: RoundId) -> Round | None:
 
 
 def open_round(tx: Connection, detector: DetectorId) -> Round | None:
-    row = tx.execute(
-        select(round_table).where(round_table.c.detector == detector, round_table.c.end_time.is_(None))
-    ).first()
+    query = select(round_table).where(round_table.c.detector == detector, round_table.c.end_time.is_(None))
+    row = tx.execute(query).first()
     return None if row is None else _round(tx, row)
 
 
@@ -299,11 +296,8 @@ def _save_participant(tx: Connection, round_id: RoundId, participant: Participan
     if participant.state is ParticipantState.EVALUATED:
         local = dict(participant.local)
         for name, value in participant.metrics:
-            tx.execute(
-                insert(metric_table).values(
-                    round=round_id, member=participant.member, name=name, federated=value, local=local.get(name)
-                )
-            )
+            row = {"name": name, "federated": value, "local": local.get(name)}
+            tx.execute(insert(metric_table).values(round=round_id, member=participant.member, **row))
 
 
 def _participants(tx: Connection, round_id: RoundId) -> tuple[Participant, ...]:

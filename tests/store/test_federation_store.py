@@ -1,0 +1,244 @@
+"""Due schedules, open rounds and leases when two runners act at the same moment."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection
+
+from alliance import tensors
+from alliance.canonical import sha256
+from alliance.errors import FailedPrecondition
+from alliance.names import Digest
+from alliance.tensors import ArraySpec
+from hub.app import Services
+from hub.federation import store
+from hub.federation.model import (
+    SECOND,
+    DetectorId,
+    Participant,
+    ParticipantState,
+    Plan,
+    Round,
+    RoundId,
+    RoundState,
+    Schedule,
+    ScheduleId,
+    Spec,
+    StrategyName,
+)
+from hub.federation.service import LEASE, Outcome, Work
+from hub.runtime.clock import micros
+from hub.runtime.db import RaceLost
+from tests.kit.clock import ShiftedClock
+from tests.kit.direct import ADMIN, DirectMember, create_group, race, read, write
+
+PLAN = Plan(quorum=2, deadline=60 * SECOND)
+ARRAYS = (ArraySpec(name="w", dtype="float32", shape=(2,)),)
+SPEC = Spec(code="test", arrays=ARRAYS, metrics=("accuracy",), strategy=StrategyName.FED_AVG)
+NIGHTLY = ScheduleId("schedules/nightly")
+
+
+class Training:
+    """An approved detector that two members joined, on each kind of database."""
+
+    def __init__(self, services: Services, clock: ShiftedClock) -> None:
+        self.services, self.clock = services, clock
+        self.members = [DirectMember.join(services, name) for name in ("acme", "zoo")]
+        self.group = create_group(services, "shoes", *self.members)
+        self.detector = self.another("d")
+
+    def another(self, name: str) -> DetectorId:
+        detector = DetectorId(f"detectors/{name}")
+        made = self.services.detectors
+        write(self.services, lambda tx: made.propose(tx, ADMIN, detector, self.group, SPEC, b""))
+        write(self.services, lambda tx: made.approve(tx, ADMIN, detector))
+        for member in self.members:
+            member.act(lambda tx, caller: made.join(tx, caller, detector))
+        return detector
+
+    @property
+    def now(self) -> int:
+        return micros(self.clock())
+
+    def schedule(self) -> None:
+        wanted = Schedule(
+            id=NIGHTLY, detector=self.detector, interval=3600 * SECOND, rounds=1, plan=PLAN, next_time=self.now
+        )
+        write(self.services, lambda tx: self.services.detectors.create_schedule(tx, ADMIN, wanted))
+
+    def trigger(self) -> Round:
+        rounds = self.services.rounds
+        return write(self.services, lambda tx: rounds.trigger(tx, ADMIN, self.detector, PLAN, 1))
+
+    def all_rounds(self) -> list[Round]:
+        return read(self.services, lambda tx: store.rounds(tx, detectors=None, before=None, limit=100))
+
+    def found(self, round_id: RoundId) -> Round:
+        found = read(self.services, lambda tx: store.find_round(tx, round_id))
+        assert found is not None
+        return found
+
+    def aggregating(self) -> RoundId:
+        """A round in which both members have reported."""
+        made = self.trigger()
+        slots = tuple(
+            Participant(
+                member=member.name,
+                state=ParticipantState.REPORTED,
+                update_digest=Digest(sha256(member.name.encode())),
+                examples=10,
+            )
+            for member in self.members
+        )
+
+        def save(tx: Connection) -> None:
+            bare = store.lock_round(tx, made.id)
+            assert bare is not None
+            store.save_round(tx, bare, replace(bare, state=RoundState.AGGREGATING, participants=slots))
+
+        write(self.services, save)
+        return made.id
+
+    def advance(self, round_id: RoundId) -> Work | None:
+        return write(self.services, lambda tx: self.services.rounds.advance(tx, round_id)).work
+
+    def conclude(self, work: Work, outcome: Outcome) -> bool:
+        return write(self.services, lambda tx: self.services.rounds.conclude(tx, work, outcome))
+
+
+@pytest.fixture
+def training(services: Services, clock: ShiftedClock) -> Training:
+    return Training(services, clock)
+
+
+def outcome(value: float) -> Outcome:
+    return Outcome(model=tensors.encode({"w": np.full(2, value, np.float32)}))
+
+
+def test_a_due_schedule_is_claimed_by_one_of_two_runners(training: Training) -> None:
+    training.schedule()
+    services = training.services
+
+    def start(tx: Connection) -> int:
+        return services.rounds.start_due(tx)
+
+    second = race(services, start, lambda: write(services, start))
+    assert second == 0
+    assert [one.detector for one in training.all_rounds()] == [training.detector]
+
+
+def test_many_runners_start_a_due_schedule_once(training: Training) -> None:
+    training.schedule()
+    barrier = Barrier(4)
+
+    def runner() -> int:
+        barrier.wait()
+        return write(training.services, training.services.rounds.start_due)
+
+    with ThreadPoolExecutor(4) as pool:
+        started = [pool.submit(runner) for _ in range(4)]
+    assert sum(one.result() for one in started) == 1
+    assert len(training.all_rounds()) == 1
+
+
+def test_a_due_time_starts_once_even_if_the_schedule_were_set_back(training: Training) -> None:
+    training.schedule()
+    services = training.services
+    before = read(services, lambda tx: store.schedules(tx, after=None, limit=1))[0]
+    write(services, services.rounds.start_due)
+    first = training.all_rounds()[0]
+    write(services, lambda tx: services.rounds.cancel(tx, ADMIN, first.id))
+    write(services, lambda tx: store.save_schedule(tx, before))
+    with pytest.raises(RaceLost):
+        write(services, services.rounds.start_due)
+    assert [one.id for one in training.all_rounds()] == [first.id]
+
+
+def test_pausing_while_a_runner_starts_keeps_the_schedules_next_time(training: Training) -> None:
+    training.schedule()
+    services = training.services
+    paused = race(
+        services,
+        services.rounds.start_due,
+        lambda: write(services, lambda tx: services.detectors.pause(tx, ADMIN, NIGHTLY)),
+    )
+    assert paused.next_time > training.now
+    assert read(services, lambda tx: store.schedules(tx, after=None, limit=1)) == [paused]
+
+
+def test_one_round_of_a_detector_is_open_at_a_time(training: Training) -> None:
+    services, rounds = training.services, training.services.rounds
+    with pytest.raises((RaceLost, FailedPrecondition)):
+        race(services, lambda tx: rounds.trigger(tx, ADMIN, training.detector, PLAN, 1), training.trigger)
+    assert len(training.all_rounds()) == 1
+    with pytest.raises(FailedPrecondition, match="wait until it ends"):
+        training.trigger()
+
+
+def test_a_schedule_passes_over_a_detector_whose_round_is_open(training: Training) -> None:
+    training.schedule()
+    running = training.trigger()
+    assert write(training.services, training.services.rounds.start_due) == 0
+    assert [one.id for one in training.all_rounds()] == [running.id]
+
+
+def test_one_runner_gets_the_work_and_its_outcome_counts_once(training: Training) -> None:
+    round_id = training.aggregating()
+    work = training.advance(round_id)
+    assert work is not None
+    assert training.advance(round_id) is None
+    assert training.conclude(work, outcome(1.0))
+    assert not training.conclude(work, outcome(2.0))
+    found = training.found(round_id)
+    assert (found.state, found.result_digest) == (RoundState.EVALUATING, sha256(outcome(1.0).model))
+
+
+def test_a_runner_whose_lease_was_taken_saves_nothing(training: Training) -> None:
+    round_id = training.aggregating()
+    slow = training.advance(round_id)
+    training.clock.advance(seconds=LEASE / SECOND + 1)
+    second = training.advance(round_id)
+    assert slow is not None
+    assert second is not None
+    assert second.epoch > slow.epoch
+    assert not training.conclude(slow, outcome(9.0))
+    assert training.found(round_id).state is RoundState.AGGREGATING
+    assert training.conclude(second, outcome(1.0))
+    assert training.found(round_id).result_digest == sha256(outcome(1.0).model)
+
+
+def test_two_runners_race_for_the_lease_and_one_wins(training: Training) -> None:
+    round_id = training.aggregating()
+    won: list[Work | None] = []
+
+    def first(tx: Connection) -> None:
+        won.append(training.services.rounds.advance(tx, round_id).work)
+
+    won.append(race(training.services, first, lambda: training.advance(round_id)))
+    assert [work is not None for work in won] == [True, False]
+
+
+def test_what_was_cancelled_meanwhile_stays_cancelled(training: Training) -> None:
+    round_id = training.aggregating()
+    work = training.advance(round_id)
+    assert work is not None
+    write(training.services, lambda tx: training.services.rounds.cancel(tx, ADMIN, round_id))
+    assert not training.conclude(work, outcome(1.0))
+    found = training.found(round_id)
+    assert (found.state, found.result_digest) == (RoundState.CANCELLED, None)
+
+
+def test_the_leases_of_a_dead_process_are_void(training: Training) -> None:
+    round_id = training.aggregating()
+    dead = training.advance(round_id)
+    assert dead is not None
+    write(training.services, training.services.rounds.recover)
+    again = training.advance(round_id)
+    assert again is not None
+    assert not training.conclude(dead, outcome(9.0))
+    assert training.conclude(again, outcome(1.0))
