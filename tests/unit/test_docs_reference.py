@@ -13,7 +13,10 @@ from hub.runtime.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
+# Written by one method each, which is told the event.
 MEMBERSHIP_EVENTS = {"member_suspended", "member_reinstated", "member_expelled", "member_left"}
+DETECTOR_EVENTS = {f"detector_{done}" for done in ("proposed", "approved", "joined", "left")}
+SCHEDULE_EVENTS = {f"schedule_{done}" for done in ("created", "paused", "resumed")}
 
 
 def calls(*folders: str) -> Iterator[ast.Call]:
@@ -57,12 +60,14 @@ def test_every_log_event_is_told() -> None:
 
 def test_every_entry_of_the_log_is_told() -> None:
     written = {word.value for call in calls("hub") for word in call.keywords if word.arg == "event"}
-    events = {_event(value) for value in written if not isinstance(value, ast.Name)} | MEMBERSHIP_EVENTS
+    events = {_event(value) for value in written if not isinstance(value, ast.Name)}
+    events |= MEMBERSHIP_EVENTS | DETECTOR_EVENTS | SCHEDULE_EVENTS
     assert events == {name.partition(":")[0] for name in table("formats.md", "Leaf of the audit log")}
 
 
 def _event(value: ast.expr) -> str:
-    """`member_enrolled` of "member_enrolled" and of f"member_enrolled:{role}"."""
+    """`member_enrolled` of "member_enrolled" and f"member_enrolled:{role}", `round_STATE` of f"round_{state}"."""
     first = value.values[0] if isinstance(value, ast.JoinedStr) else value
     assert isinstance(first, ast.Constant)
-    return str(first.value).partition(":")[0]
+    name = str(first.value).partition(":")[0]
+    return f"{name}STATE" if name.endswith("_") else name
