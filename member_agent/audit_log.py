@@ -35,7 +35,7 @@ leaf_table = Table(
     Column("digest", LargeBinary, nullable=False),
     Index("ix_audit_leaf_subject_event", "subject", "event"),
 )
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

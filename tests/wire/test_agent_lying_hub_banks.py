@@ -22,7 +22,7 @@ from tests.kit.lying_hub import LyingHub, flipped_byte
 def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentAlliance]:
     """Four batches of two products at the hub; bigmart has synced them."""
     monkeypatch.setattr(publishing, "BATCH_ROWS", 2)
-    monkeypatch.setattr(audit_log, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(audit_log, "WAIT_SECONDS", 1.5)
     with alliance_of_agents({"acme": "brand", "bigmart": "marketplace"}, folder=tmp_path) as running:
         publish(running, 8)
         running["bigmart"].sync()

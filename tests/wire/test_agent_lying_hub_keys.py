@@ -24,7 +24,7 @@ from tests.kit.member import RawMember
 @pytest.fixture
 def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentAlliance]:
     """acme made the group's key, bigmart holds it."""
-    monkeypatch.setattr(audit_log, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(audit_log, "WAIT_SECONDS", 1.5)
     with alliance_of_agents({"acme": "brand", "bigmart": "marketplace"}, folder=tmp_path) as running:
         yield running
 
