@@ -55,7 +55,7 @@ class Runner:
             self._wake.wait(TICK)
 
     def turn(self) -> None:
-        """Everything there is to do now; a schedule or a round that fails holds up no other."""
+        """Everything there is to do now; what fails in one round, or in starting one, holds up no other round."""
         self._tried(self._start_due)
         while not self._stopping:
             moved = [self._tried(partial(self._advance, round_id)) for round_id in self._open()]
