@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from alliance.errors import Unavailable
 from demo.processes import Children, Daemon
-from demo.world import PHOTOS, TITLES, MemberPlan
+from demo.world import PHOTOS, TITLES, MemberPlan, Training
 
 _MODULE = "member_agent"
 _PATIENCE_SECONDS = 90.0
@@ -32,6 +32,14 @@ class Own(NamedTuple):
     fingerprint: str
     product: str
     matched: bool
+
+
+class Gain(NamedTuple):
+    """A metric on so many rows the member held back: of what it learnt alone, and of what all learnt together."""
+
+    local: float
+    federated: float
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +108,25 @@ class Agent:
             Own(fingerprint=row["fingerprint"], product=row["product"], matched=row["hits"] != "none")
             for row in self._ask("published", "--bank", bank)
         ]
+
+    def propose(self, training: Training) -> None:
+        """Proposes a detector to the members that share titles."""
+        settings = [word for setting in training.settings for word in ("--setting", setting)]
+        code = ("--group", TITLES, "--code", training.detector)
+        self._ask("detector", "propose", training.detector, *code, *settings)
+
+    def train_with(self, training: Training) -> None:
+        """Consents to train a detector on the member's own file."""
+        columns = [word for name in training.columns for word in ("--column", f"{name}={name}")]
+        data = ("--data", str(training.files[self.name]))
+        self._ask("detector", "join", training.detector, *data, *columns)
+
+    def gain(self, training: Training) -> Gain:
+        """What the last round was worth to this member. Raises: Unavailable, where it has no result."""
+        for row in self._ask("uplift", "--detector", training.detector):
+            if row["metric"] == training.metric:
+                return Gain(local=row["local"], federated=row["federated"], rows=row["rows"])
+        raise Unavailable(f"{self.name} did not evaluate {training.detector}", remedy="see its log")
 
     def verify_log(self) -> Mapping[str, Any]:
         """Recomputes the hub's log: verified, size, root. Raises: AllianceError if it does not hold."""

@@ -2,7 +2,7 @@
 
 Four brands are members and an association holds the products of others; two marketplaces offer some of those products,
 retold by sellers, among many that nobody published. The association publishes drawings of logos; the marketplace's
-pictures are altered copies of those and of as many logos that nobody published.
+pictures are altered copies of those and of as many logos that nobody published. Who publishes trains `url-risk` too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from demo import generated_urls, urls
 from demo.copies import Picture, put_up
 from demo.generated_titles import Item, offer, other_offer, product
 from demo.logos import Logos
@@ -71,6 +72,7 @@ def lay_out(folder: Path) -> World:
         true_pairs=frozenset(truth),
         copies=copies,
         titles=[item.title for item in everything],
+        trainings=[urls.training(generated_urls.dealt(list(catalogues), rng), folder, source="GENERATED URLs")],
     )
 
 

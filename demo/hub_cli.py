@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from demo.processes import Children, Daemon
 _MODULE = "hub"
 _ANYWHERE = "127.0.0.1:0"
 _UP_SECONDS = 60.0
+_EVERY_SECONDS, _DEADLINE_SECONDS = 3600, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,26 @@ class Hub:
 
     def create_bank(self, name: str, *, group: str, scheme: str) -> None:
         self._ask("bank", "create", name, "--group", group, "--scheme", scheme)
+
+    def approve(self, detector: str) -> None:
+        self._ask("detector", "approve", detector)
+
+    def schedule(self, detector: str, *, rounds: int, quorum: int) -> None:
+        """Has rounds run one after the other, from now on and again every hour."""
+        every = ("--every", str(_EVERY_SECONDS), "--rounds", str(rounds))
+        limits = ("--quorum", str(quorum), "--deadline", str(_DEADLINE_SECONDS))
+        self._ask("schedule", "create", detector, "--detector", detector, *every, *limits)
+
+    def rounds(self, detector: str) -> list[int]:
+        """Numbers of the detector's rounds so far, the first first."""
+        return sorted(
+            int(row["round"].rpartition("/")[2]) for row in self._ask("round", "list", "--detector", detector)
+        )
+
+    def watch(self, detector: str, number: int, told: Callable[[str], None]) -> None:
+        """Tells each change of a round until its model is released. Raises: AllianceError if it is not."""
+        home = ("--home", str(self.home))
+        self.children.follow(f"rounds-{detector}", _MODULE, *home, "round", "watch", str(number), told=told)
 
     @property
     def _addresses(self) -> Path:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from alliance.errors import AllianceError, Corrupt
 
@@ -87,8 +87,7 @@ class Children:
         """
         log = self._log(name)
         with log.open("ab") as err:
-            err.write(f"$ {module} {' '.join(arguments)}\n".encode())
-            err.flush()
+            _note_command(err, module, arguments)
             process = self._spawn(module, arguments, stdout=subprocess.PIPE, stderr=err.fileno())
         command = " ".join(_words(arguments))
         try:
@@ -105,6 +104,30 @@ class Children:
             return json.loads(out)
         except ValueError as error:
             raise Corrupt(f"{name}: {command} printed no JSON", remedy=f"see {log}") from error
+
+    def follow(self, name: str, module: str, *arguments: str, told: Callable[[str], None]) -> None:
+        """Runs a command, and tells each line that it prints and the log keeps; returns when it has ended well.
+
+        Raises:
+            AllianceError: it failed or took longer than `COMMAND_SECONDS`.
+        """
+        log = self._log(name)
+        with log.open("ab") as out:
+            _note_command(out, module, arguments)
+            process = self._spawn(module, arguments, stdout=subprocess.PIPE, stderr=out.fileno())
+            timer = threading.Timer(COMMAND_SECONDS, _signal, (process, signal.SIGKILL))
+            timer.start()
+            try:
+                for line in process.stdout or ():
+                    out.write(line)
+                    out.flush()
+                    told(line.decode("utf-8", "replace").strip())
+                process.communicate()
+            finally:
+                timer.cancel()
+                self._forget(process)
+        if process.returncode:
+            raise _failed(f"{name}: {' '.join(_words(arguments))}", f"ended with status {process.returncode}", log)
 
     def together(self, jobs: Iterable[Callable[[], T]]) -> list[T]:
         """Runs jobs on as many threads as there are cores; their results, in order.
@@ -164,6 +187,11 @@ class Children:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.lower().startswith(_NOT_INHERITED)}
+
+
+def _note_command(log: IO[bytes], module: str, arguments: Sequence[str]) -> None:
+    log.write(f"$ {module} {' '.join(arguments)}\n".encode())
+    log.flush()
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

@@ -1,8 +1,10 @@
-"""The world on real data: Walmart's catalogue against Amazon's listings, and CC0 photos of clothes.
+"""The world on real data: Walmart's catalogue against Amazon's listings, CC0 photos of clothes, URLs and records.
 
 The data folder's own README tells sources and licences. The four best-stocked brands of the Walmart catalogue are
 members and an association holds the rest of it; one marketplace lists Amazon's products, another those of Abt and Buy.
 Keys are the data sets' own, so that their `gt.csv` scores the result. The first brand publishes every second photo.
+Those who publish train `url-risk` on phishing URLs, and the brands `tabular-risk` on hospitals' records: what members
+would bring to such a detector of their own is not public, so a known split of known data stands in for it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from alliance.errors import InvalidInput, NotFound
+from demo import heart, urls
 from demo.copies import Picture, put_up
 from demo.scoring import Pair
 from demo.world import MemberPlan, World, write_table
@@ -21,9 +24,11 @@ from demo.world import MemberPlan, World, write_table
 _WALMART, _AMAZON, _TRUTH = "er_pyjedai/D8/walmart.csv", "er_pyjedai/D8/amazon.csv", "er_pyjedai/D8/gt.csv"
 _ABT, _BUY = "er_pyjedai/D2/abt.csv", "er_pyjedai/D2/buy.csv"
 _PHOTOS = "clothing_cc0_images"
+_URLS, _HEART = "phishstorm_urlset", "flamby_heart"
+_URL_ROWS = 12_000
 _BRANDS = 4
 _OFFER = ("id", "title", "brand", "modelno", "price")
-_MARKETPLACE = "amazon"
+_MARKETPLACE, _ASSOCIATION = "amazon", "trade-association"
 Row = dict[str, str]
 
 
@@ -39,6 +44,8 @@ def lay_out(data: Path, folder: Path) -> World:
     brands = _best_stocked(catalogue)
     pictures = _share_out(data / _PHOTOS, folder / _slug(brands[0]) / "photos")
     offers, copies = put_up(pictures, folder / _MARKETPLACE / "offers")
+    publishers = [*map(_slug, brands), _ASSOCIATION]
+    dealt = urls.deal(urls.thin(urls.phishstorm(data / _URLS), _URL_ROWS), publishers)
     return World(
         generated=False,
         source=f"real data in {data}",
@@ -52,6 +59,10 @@ def lay_out(data: Path, folder: Path) -> World:
         true_pairs=frozenset(Pair(row["D1"], row["D2"]) for row in _rows(data / _TRUTH, "D1", "D2")),
         copies=copies,
         titles=[row["title"] for row in catalogue],
+        trainings=[
+            urls.training(dealt, folder, source=f"{sum(map(len, dealt.values())):,} URLs, no domain at two members"),
+            heart.training(data / _HEART, publishers[:_BRANDS], folder),
+        ],
     )
 
 
@@ -70,7 +81,7 @@ def _brand(brand: str, catalogue: list[Row], folder: Path) -> MemberPlan:
 
 
 def _association(rest: list[Row], folder: Path) -> MemberPlan:
-    name = "trade-association"
+    name = _ASSOCIATION
     return MemberPlan(
         name=name,
         role="association",
@@ -100,7 +111,8 @@ def _marketplaces(data: Path, folder: Path, offers: Path, pictures: int) -> list
 
 
 def _require(data: Path) -> None:
-    missing = [name for name in (_WALMART, _AMAZON, _TRUTH, _ABT, _BUY, _PHOTOS) if not (data / name).exists()]
+    wanted = (_WALMART, _AMAZON, _TRUTH, _ABT, _BUY, _PHOTOS, _URLS, _HEART)
+    missing = [name for name in wanted if not (data / name).exists()]
     if missing:
         raise NotFound(
             f"{data} lacks {', '.join(missing)}" if data.is_dir() else f"there is no folder {data}",

@@ -22,6 +22,7 @@ def show(outcome: Outcome, console: Console) -> None:
         ("members", _members(outcome)),
         ("what was found", _figures(outcome)),
         ("altered pictures found again, of one copy of each kind a picture", _transforms(outcome.images)),
+        ("what members gained by training together, on rows they held back", _gains(outcome)),
         ("what left the members, by type, from their own ledgers", _sent(outcome)),
     ):
         console.print(Text(f"\n{mark}{heading}", style="bold"))
@@ -95,6 +96,26 @@ def _transforms(images: ImageScore) -> Table:
         table.add_column(heading, justify="right")
     for name, recall in images.by_transform.items():
         table.add_row(name, f"{images.found[name]:,}", f"{images.copies[name]:,}", f"{recall:.3f}")
+    return table
+
+
+def _gains(outcome: Outcome) -> Table:
+    sources = (f"{one.detector}: {one.source}, {one.rounds} rounds" for one in outcome.learnt)
+    table = Table(caption="\n".join(sources), caption_justify="left")
+    for heading in ("detector", "member", "metric"):
+        table.add_column(heading)
+    for heading in ("rows", "alone", "together", "gain"):
+        table.add_column(heading, justify="right")
+    for learnt in outcome.learnt:
+        for name, gain in learnt.gains.items():
+            figures = (
+                f"{gain.rows:,}",
+                f"{gain.local:.3f}",
+                f"{gain.federated:.3f}",
+                f"{gain.federated - gain.local:+.3f}",
+            )
+            table.add_row(learnt.detector, name, learnt.metric, *figures)
+        table.add_section()
     return table
 
 

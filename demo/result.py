@@ -13,6 +13,7 @@ from typing import Any
 
 from alliance import release
 from alliance.errors import InvalidInput
+from demo.agent_cli import Gain
 from demo.at_the_hub import AtTheHub
 from demo.scoring import ImageScore, TextScore
 
@@ -44,6 +45,17 @@ class Screening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What each member gained by a detector; `source` says in words what its rows are."""
+
+    detector: str
+    source: str
+    rounds: int
+    metric: str
+    gains: Mapping[str, Gain]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """The audit log as the regulator saw it; `root` in hex."""
 
@@ -64,6 +76,7 @@ class Outcome:
     text: TextScore
     images: ImageScore
     matched: int
+    learnt: Sequence[Learnt]
     log: Log
     at_the_hub: AtTheHub
     seconds: float
@@ -98,8 +111,22 @@ def document(outcome: Outcome) -> dict[str, Any]:
             "false_matches": outcome.images.false_matches,
             "by_transform": {name: round(share, _ROUND) for name, share in outcome.images.by_transform.items()},
         },
+        "federation": {one.detector: _federation(one) for one in outcome.learnt},
         "audit": {"size": outcome.log.size, "verified": outcome.log.verified},
         "egress": {"bytes": sum(outcome.sent.values()), "by_type": outcome.sent},
+    }
+
+
+def _federation(learnt: Learnt) -> dict[str, Any]:
+    """Nobody has all members' rows, so there is no figure for a model of them pooled."""
+    return {
+        "rounds": learnt.rounds,
+        "metric": learnt.metric,
+        "members": {
+            f"members/{name}": {"local": round(gain.local, _ROUND), "federated": round(gain.federated, _ROUND)}
+            for name, gain in learnt.gains.items()
+        },
+        "pooled": None,
     }
 
 

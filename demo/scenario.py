@@ -7,6 +7,7 @@ prints. Only the scoring, at the end, puts together what no single party could.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from alliance.errors import Unavailable
 from demo.agent_cli import Agent, read_matches
 from demo.at_the_hub import look
 from demo.hub_cli import Hub
 from demo.processes import Children
-from demo.result import Log, Member, Outcome, Screening
+from demo.result import Learnt, Log, Member, Outcome, Screening
 from demo.scoring import Pair, score_images, score_text
-from demo.steps import Steps
-from demo.world import PHOTOS, TITLES, World
+from demo.steps import Step, Steps
+from demo.world import PHOTOS, TITLES, Training, World
 
 _SCHEMES: Final = {TITLES: "terms-v1", PHOTOS: "pdq-256"}
 # Each published title keeps its best listing only: one candidate a product for the marketplace to look at.
 _ONE_EACH: Final = ("--per-fingerprint", "1")
+_ROUNDS_SECONDS, _PAUSE_SECONDS = 120.0, 0.5
 T = TypeVar("T")
 
 
@@ -60,8 +63,9 @@ def play(cast: Cast) -> Outcome:
     _enrol(cast)
     published = _publish(cast)
     screenings = _screen(cast, published)
+    learnt = _learn(cast)
     log = _verify(cast)
-    return _judge(cast, published, screenings, log)
+    return _judge(cast, published, screenings, learnt, log)
 
 
 def _found(cast: Cast) -> None:
@@ -145,6 +149,61 @@ def _screen(cast: Cast, published: dict[str, int]) -> list[Screening]:
     return screenings
 
 
+def _learn(cast: Cast) -> list[Learnt]:
+    """Members propose and join detectors, the hub runs their rounds by schedule, and each member sees its gain."""
+    agents = {agent.name: agent for agent in cast.agents}
+    trainings = cast.world.trainings
+    takers = [(agents[name], training) for training in trainings for name in training.files]
+
+    def propose(training: Training) -> None:
+        agents[next(iter(training.files))].propose(training)
+        cast.hub.approve(training.detector)
+
+    def join() -> int:
+        cast.children.together([partial(propose, training) for training in trainings])
+        return len(cast.children.together([partial(agent.train_with, training) for agent, training in takers]))
+
+    names = ", ".join(training.detector for training in trainings)
+    with cast.steps.step("members propose and join detectors") as step:
+        step.outcome = f"{names}: {join()} consents"
+    with cast.steps.step("members train by schedule", sum(training.rounds for training in trainings)) as step:
+        cast.children.together([partial(_run_rounds, cast.hub, training, step) for training in trainings])
+        step.outcome = f"{sum(training.rounds for training in trainings)} rounds"
+    gains = cast.side_by_side(
+        "members look at what they gained",
+        [partial(agent.gain, training) for agent, training in takers],
+        lambda found: f"{sum(one.federated > one.local for one in found)} of {len(found)} results better than alone",
+    )
+    by_taker = {(training.detector, agent.name): gain for (agent, training), gain in zip(takers, gains, strict=True)}
+    return [
+        Learnt(
+            detector=training.detector,
+            source=training.source,
+            rounds=training.rounds,
+            metric=training.metric,
+            gains={name: by_taker[training.detector, name] for name in training.files},
+        )
+        for training in trainings
+    ]
+
+
+def _run_rounds(hub: Hub, training: Training, step: Step) -> None:
+    """Schedules a detector's rounds and follows each to its release."""
+    hub.schedule(training.detector, rounds=training.rounds, quorum=len(training.files))
+    until = time.monotonic() + _ROUNDS_SECONDS
+    followed = 0
+    while followed < training.rounds:
+        numbers = hub.rounds(training.detector)[followed:]
+        if not numbers and time.monotonic() > until:
+            raise Unavailable(f"a round of {training.detector} did not start", remedy="see the log of the hub")
+        for number in numbers:
+            hub.watch(training.detector, number, partial(step.now, training.detector))
+            step.advance()
+            followed += 1
+        if not numbers:
+            time.sleep(_PAUSE_SECONDS)
+
+
 def _verify(cast: Cast) -> Log:
     """The regulator recomputes the log of every exchange."""
     with cast.steps.step("regulator verifies the log") as step:
@@ -154,7 +213,9 @@ def _verify(cast: Cast) -> Log:
     return Log(size=seen["size"], verified=seen["verified"], root=seen["root"])
 
 
-def _judge(cast: Cast, published: dict[str, int], screenings: Sequence[Screening], log: Log) -> Outcome:
+def _judge(
+    cast: Cast, published: dict[str, int], screenings: Sequence[Screening], learnt: Sequence[Learnt], log: Log
+) -> Outcome:
     """Asks each member what left it and what its fingerprints are of, scores the matches, looks at the hub's disk."""
     world = cast.world
     sent = cast.side_by_side(
@@ -193,6 +254,7 @@ def _judge(cast: Cast, published: dict[str, int], screenings: Sequence[Screening
         text=text,
         images=images,
         matched=sum(one.matched for rows in own for one in rows),
+        learnt=learnt,
         log=log,
         at_the_hub=at_the_hub,
         seconds=cast.steps.seconds,

@@ -19,12 +19,21 @@ class Step:
     def __init__(self, bar: Progress | None, title: str, total: int) -> None:
         self._bar = bar
         self._task = bar.add_task(title, total=total or None) if bar else None
+        self._title = title
+        self._now: dict[str, str] = {}
         self.outcome = ""
 
     def advance(self) -> None:
         """One of the total is done; any thread may say so."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
+
+    def now(self, what: str, state: str) -> None:
+        """Shows below the title how one of several things stands, on a terminal; any thread may say so."""
+        self._now[what] = state
+        if self._bar is not None and self._task is not None:
+            lines = (f"    {name}: {text}" for name, text in sorted(self._now.items()))
+            self._bar.update(self._task, description="\n".join((self._title, *lines)))
 
 
 class Steps:

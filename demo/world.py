@@ -45,6 +45,25 @@ class MemberPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A detector that members train together, each on its own file; all of them share the bank of titles.
+
+    source: what the rows are, in words.
+    metric: by which gains are told.
+    columns: the files' columns, named as the detector names their roles.
+    settings: of the detector's code, NAME=NUMBER.
+    """
+
+    detector: str
+    source: str
+    metric: str
+    rounds: int
+    columns: Sequence[str]
+    settings: Sequence[str]
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """`true_pairs` are between all catalogues and the listings of the member `scored`.
 
@@ -58,6 +77,7 @@ class World:
     true_pairs: frozenset[Pair]
     copies: Sequence[Copy]
     titles: Sequence[str]
+    trainings: Sequence[Training]
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Path:

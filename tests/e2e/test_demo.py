@@ -92,6 +92,11 @@ def test_generated_data_and_a_look_around(folder: Path) -> None:
         assert result["images"]["recall"] >= 0.95
         assert set(result["images"]["by_transform"]) == {"reencoded", "resized", "cropped", "padded", "flipped"}
         assert result["egress"]["bytes"] == sum(result["egress"]["by_type"].values())
+        assert result["federation"].keys() == {"url-risk"}
+        gains = result["federation"]["url-risk"]["members"].values()
+        assert len(gains) == 5
+        assert sum(one["federated"] - one["local"] for one in gains) > 0
+        assert "what members gained" in shown
         assert "Of 400 product titles looked for in them, 0 were found." in shown
 
         (command,) = (line.split() for line in shown.splitlines() if line.strip().endswith("bank list"))
@@ -126,6 +131,11 @@ def test_real_data_meet_what_the_project_promises(folder: Path) -> None:
     assert result["images"]["recall"] >= 0.95
     assert result["images"]["false_matches"] == 0
     assert result["audit"]["verified"] is True
+    federation = result["federation"]
+    assert {name: len(one["members"]) for name, one in federation.items()} == {"url-risk": 5, "tabular-risk": 4}
+    gains = federation["url-risk"]["members"].values()
+    assert sum(one["federated"] - one["local"] for one in gains) > 0
+    assert all(one["federated"] > 0.9 for one in gains)
     assert left_behind(folder) == []
 
 

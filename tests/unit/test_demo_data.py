@@ -14,9 +14,11 @@ from PIL import Image
 
 import bench.data
 from alliance.errors import FailedPrecondition, InvalidInput, NotFound
-from demo import generated_data, real_data
+from bench import heart
+from demo import generated_data, real_data, urls
 from demo.copies import Picture, put_up
 from demo.world import TITLES, MemberPlan, World
+from member_agent.training.dataset import host, registrable_domain
 
 PHOTOS = 24
 
@@ -39,7 +41,8 @@ def member(world: World, name: str) -> MemberPlan:
 def with_few_photos(data: Path, folder: Path) -> Path:
     """The real data sets, with PHOTOS of the photos: altering all takes its time."""
     folder.mkdir()
-    (folder / "er_pyjedai").symlink_to(data / "er_pyjedai")
+    for name in ("er_pyjedai", "phishstorm_urlset", "flamby_heart"):
+        (folder / name).symlink_to(data / name)
     for photo in sorted((data / "clothing_cc0_images").rglob("*.jpg"))[:PHOTOS]:
         copied = folder / "clothing_cc0_images" / photo.parent.name / photo.name
         copied.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +68,11 @@ def check(world: World) -> None:
     assert offers is not None
     assert {row["id"] for row in rows(offers)} == {copy.listing for copy in world.copies}
     assert all((offers.parent / row["image"]).is_file() for row in rows(offers))
+    for training in world.trainings:
+        for name, file in training.files.items():
+            assert TITLES in member(world, name).groups, "who trains is in the group the detector is proposed to"
+            assert file.parent.name == name
+            assert {row["label"] for row in rows(file)} == {"0", "1"}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +86,9 @@ def test_the_generated_world_is_whole(generated: World) -> None:
     check(generated)
     assert generated.generated
     assert "GENERATED" in generated.source
+    (training,) = generated.trainings
+    assert len(training.files) == 5
+    assert "GENERATED" in training.source
 
 
 def test_the_generated_world_is_the_same_every_time(
@@ -87,6 +98,9 @@ def test_the_generated_world_is_the_same_every_time(
     again = generated_data.lay_out(tmp_path)
     assert again.true_pairs == generated.true_pairs
     assert again.copies == generated.copies
+    assert [list(map(rows, one.files.values())) for one in again.trainings] == [
+        list(map(rows, one.files.values())) for one in generated.trainings
+    ]
     assert rows(member(again, again.scored).listings) == rows(member(generated, generated.scored).listings)
 
 
@@ -130,6 +144,17 @@ def test_the_real_world_is_whole(tmp_path: Path) -> None:
     assert len(world.true_pairs) == 853
     assert len(world.copies) == 5 * PHOTOS
     assert len({copy.photo for copy in world.copies if copy.photo}) == PHOTOS / 2
+    by_urls, by_records = world.trainings
+    owned = [{registrable_domain(host(row["url"])) for row in rows(file)} for file in by_urls.files.values()]
+    assert len(owned) == 5
+    assert sum(map(len, owned)) == len(set().union(*owned)), "no domain is at two members"
+    assert 11_000 < sum(len(rows(file)) for file in by_urls.files.values()) < 13_000
+    centres = heart.load(data / "flamby_heart")
+    for centre, file in zip(centres, by_records.files.values(), strict=True):
+        found = rows(file)
+        assert [row["part"] == "train" for row in found] == centre.train.tolist()
+        assert [int(row["label"]) for row in found] == centre.y.tolist()
+        assert [[float(row[name]) for name in by_records.columns[:13]] for row in found] == centre.x.tolist()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -149,9 +174,28 @@ def test_a_table_without_a_column_is_named(tmp_path: Path) -> None:
     for name in ("D8/walmart.csv", "D8/amazon.csv", "D8/gt.csv", "D2/abt.csv", "D2/buy.csv"):
         (tmp_path / "er_pyjedai" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "er_pyjedai" / name).write_text("id|title\n1|x\n")
-    (tmp_path / "clothing_cc0_images").mkdir()
+    for name in ("clothing_cc0_images", "phishstorm_urlset", "flamby_heart"):
+        (tmp_path / name).mkdir()
     with pytest.raises(InvalidInput, match=r"walmart\.csv lacks the column 'brand'"):
         real_data.lay_out(tmp_path, tmp_path / "files")
+
+
+def test_a_domain_and_all_beneath_it_go_to_one_member() -> None:
+    rows = [urls.Labelled(f"http://u@WWW{n}.Shop{n % 40}.co.uk:80/a?b=http://x.y", str(n % 2)) for n in range(50)]
+    rows += [urls.Labelled(f"{n % 7}.shop{n % 40}.example/p", str(n % 2)) for n in range(400)]
+    dealt = urls.deal(rows, ["a", "b", "c"])
+    assert sorted(row for own in dealt.values() for row in own) == sorted(rows)
+    owned = [{urls.domain(row.url) for row in own} for own in dealt.values()]
+    assert set().union(*owned) == {"co.uk", *(f"shop{n}.example" for n in range(40))}
+    assert sum(map(len, owned)) == 41
+
+
+def test_urls_without_a_row_are_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "part.csv").write_text('"a.example/x,y\\,z", 1.0\n\xff\n"b.example", 0.0\n', "latin-1")
+    assert urls.phishstorm(tmp_path) == [("a.example/x,y\\,z", "1"), ("b.example", "0")]
+    (tmp_path / "part.csv").write_text("nothing\n")
+    with pytest.raises(InvalidInput, match="has no labelled URLs"):
+        urls.phishstorm(tmp_path)
 
 
 def test_copies_tell_nothing_by_name_or_place(tmp_path: Path) -> None:

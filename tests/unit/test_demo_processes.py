@@ -60,6 +60,27 @@ def test_what_a_command_answers_is_not_logged(children: Children, tmp_path: Path
     assert "alliance1_secret" not in log
 
 
+def test_a_followed_command_tells_its_lines_as_they_come(children: Children, tmp_path: Path) -> None:
+    waits = "while not pathlib.Path('go').exists(): time.sleep(0.01)"
+    body = f"import pathlib, time\nprint('first', flush=True)\n{waits}\nprint('last')"
+    name = module(tmp_path, "walks", body)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        (tmp_path / "go").touch()
+
+    children.follow("rounds", name, "--home", "x", "watch", told=tell)
+    assert told == ["first", "last"]
+    assert "first\nlast" in (tmp_path / "logs" / "rounds.log").read_text()
+
+
+def test_a_followed_command_that_fails_shows_what_it_told(children: Children, tmp_path: Path) -> None:
+    name = module(tmp_path, "stops", "import sys; print('failed: quorum missed'); sys.exit(1)")
+    with pytest.raises(AllianceError, match="quorum missed"):
+        children.follow("rounds", name, "round", "watch", told=lambda line: None)
+
+
 def test_a_command_that_hangs_is_ended(children: Children, tmp_path: Path) -> None:
     name = module(tmp_path, "hangs", "import time; time.sleep(60)")
     with pytest.raises(AllianceError, match="took longer than 1 s"):

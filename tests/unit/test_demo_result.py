@@ -13,8 +13,9 @@ from rich.console import Console
 
 from alliance.errors import InvalidInput
 from demo import report, result
+from demo.agent_cli import Gain
 from demo.at_the_hub import AtTheHub, look
-from demo.result import Log, Member, Outcome, Screening
+from demo.result import Learnt, Log, Member, Outcome, Screening
 from demo.scoring import ImageScore, TextScore
 
 TRANSFORMS = ("reencoded", "resized", "cropped", "padded", "flipped")
@@ -38,6 +39,15 @@ OUTCOME = Outcome(
         false_matches=1,
     ),
     matched=17,
+    learnt=[
+        Learnt(
+            detector="url-risk",
+            source="GENERATED URLs",
+            rounds=3,
+            metric="pr_auc",
+            gains={"m0": Gain(local=0.81, federated=0.93456, rows=120), "m1": Gain(local=0.9, federated=0.85, rows=7)},
+        )
+    ],
     log=Log(size=42, verified=True, root="ab" * 32),
     at_the_hub=AtTheHub(files=3, size=999, sought=30, found=0, sample=bytes(range(64)), sample_of="blobs/complete/ab"),
     seconds=12.34,
@@ -60,10 +70,21 @@ def test_the_document_keeps_to_its_schema() -> None:
     assert document["images"]["recall"] == round(14 / 15, 4)
     assert document["images"]["by_transform"]["cropped"] == round(2 / 3, 4)
     assert document["egress"] == {"bytes": 156, "by_type": {"sealed batch": 150, "session": 6}}
+    assert document["federation"] == {
+        "url-risk": {
+            "rounds": 3,
+            "metric": "pr_auc",
+            "members": {
+                "members/m0": {"local": 0.81, "federated": 0.9346},
+                "members/m1": {"local": 0.9, "federated": 0.85},
+            },
+            "pooled": None,
+        }
+    }
     assert document["members"][0] == {"name": "members/m0", "role": "brand"}
 
 
-@pytest.mark.parametrize("missing", ["text", "images", "audit", "egress", "generated"])
+@pytest.mark.parametrize("missing", ["text", "images", "federation", "audit", "egress", "generated"])
 def test_the_schema_misses_what_is_missing(missing: str) -> None:
     document = result.document(OUTCOME)
     del document[missing]
@@ -75,7 +96,8 @@ def test_generated_data_is_called_so_in_every_heading() -> None:
     text = shown(OUTCOME)
     for heading in ("members", "what was found", "altered pictures found again"):
         assert f"GENERATED data: {heading}" in text
-    assert "GENERATED" not in shown(replace(OUTCOME, generated=False, source="real data in here"))
+    learnt = [replace(one, source="URLs") for one in OUTCOME.learnt]
+    assert "GENERATED" not in shown(replace(OUTCOME, generated=False, source="real data in here", learnt=learnt))
 
 
 def test_the_report_says_what_the_hub_has() -> None:
@@ -87,6 +109,16 @@ def test_the_report_says_what_the_hub_has() -> None:
 
 def test_a_log_that_does_not_verify_is_not_called_verified() -> None:
     assert "NOT VERIFIED" in shown(replace(OUTCOME, log=replace(OUTCOME.log, verified=False)))
+
+
+def test_the_report_says_who_gained_and_who_lost() -> None:
+    lines = [line.split() for line in shown(OUTCOME).splitlines() if "│ url-risk" in line]
+    cells = [[word for word in line if word != "│"] for line in lines]
+    assert cells == [
+        ["url-risk", "m0", "pr_auc", "120", "0.810", "0.935", "+0.125"],
+        ["url-risk", "m1", "pr_auc", "7", "0.900", "0.850", "-0.050"],
+    ]
+    assert "url-risk: GENERATED URLs, 3 rounds" in shown(OUTCOME)
 
 
 def test_titles_at_the_hub_are_found(tmp_path: Path) -> None:
