@@ -45,8 +45,8 @@ LARGE_SPEC = pb.DetectorSpec(
 class World:
     """A hub process to kill, its operator, three members and a detector they joined."""
 
-    def __init__(self, folder: Path, hub: HubProcess, members: list[RawMember], specs: dict[str, pb.DetectorSpec]):
-        self.folder, self.hub, self.members, self.specs = folder, hub, members, specs
+    def __init__(self, hub: HubProcess, members: list[RawMember], specs: dict[str, pb.DetectorSpec]):
+        self.hub, self.members, self.specs = hub, members, specs
         self.trainees: dict[RawMember, Trainee] = {}
         self._operator: OperatorClient | None = None
         settings, _ = hub.home.load()
@@ -143,7 +143,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             specs[create_detector(made.hub, made.group, wanted, *made.members)] = wanted
         members = made.members
     with HubProcess(tmp_path) as hub, ExitStack() as closing_members:
-        here = World(tmp_path, hub, members, specs)
+        here = World(hub, members, specs)
         for member in members:
             member.reconnect(here.address)
             closing_members.callback(member.close)
