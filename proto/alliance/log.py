@@ -12,7 +12,9 @@ def configure(*, level: str = "info", as_json: bool | None = None) -> None:
     """Sends events to standard error: JSON lines, or columns for a person at a terminal."""
     readable = sys.stderr.isatty() if as_json is None else not as_json
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if readable
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
