@@ -27,7 +27,7 @@ def training(source: Path, members: Sequence[str], folder: Path) -> Training:
     """Writes one centre's rows into each of four members' folders: the detector `tabular-risk` on them."""
     files = {
         member: write_table(folder / member / "records.csv", _table(rows), _TABLE)
-        for member, rows in zip(members, _centres(source), strict=True)
+        for member, rows in zip(members, centres(source), strict=True)
     }
     return Training(
         detector="tabular-risk",
@@ -42,14 +42,14 @@ def training(source: Path, members: Sequence[str], folder: Path) -> Training:
 
 def _table(rows: NDArray[np.float64]) -> list[dict[str, str]]:
     labels = (rows[:, -1] > 0).astype(np.int64)
-    parts = np.where(_official_split(labels), "train", "held-back")
+    parts = np.where(official_split(labels), "train", "held-back")
     return [
         dict(zip(_TABLE, (*(f"{value:g}" for value in row[:-1]), str(label), str(part)), strict=True))
         for row, label, part in zip(rows, labels, parts, strict=True)
     ]
 
 
-def _centres(source: Path) -> list[NDArray[np.float64]]:
+def centres(source: Path) -> list[NDArray[np.float64]]:
     """(n, 14) for each centre: 13 columns and the label, by severity."""
     raw = [_rows(source / f"processed.{name}.data") for name in CENTRES]
     together = np.concatenate(raw)
@@ -73,7 +73,7 @@ def _rows(path: Path) -> NDArray[np.float64]:
     return np.array([[float(cell) for cell in line] for line in kept if not {"?", "NaN"} & set(line)])
 
 
-def _official_split(y: NDArray[np.int64]) -> NDArray[np.bool_]:
+def official_split(y: NDArray[np.int64]) -> NDArray[np.bool_]:
     """True for training rows, as `train_test_split(stratify=y, random_state=43)` of scikit-learn draws them."""
     counts = np.bincount(y, minlength=2)
     train_size, test_size = int(np.floor(_TRAIN_SHARE * len(y))), int(np.ceil((1.0 - _TRAIN_SHARE) * len(y)))
