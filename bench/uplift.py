@@ -50,7 +50,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
         raise SystemExit("uplift reads real data: set ALLIANCE_DATA")
     rows = phishing.phishstorm(folder / "phishstorm_urlset")
     rows = phishing.thin(rows, 8) if quick else rows
-    plan = Plan(strategy=StrategyName.FED_AVG, rounds=10, train_settings={"rate": 0.3})
+    plan = Plan(strategy=StrategyName.FED_AVG, rounds=20, train_settings={"rate": 0.5})
     found = _compare(UrlRisk(), rows, plan)
     yield from _gains("phishstorm", "pr_auc", found, plan)
     yield from _phishstorm(found, rows, plan)
