@@ -1,4 +1,4 @@
-"""URLs as hashed features: character n-grams of host and rest apart, and what the host looks like.
+"""URLs as hashed features: character n-grams, those at the host's ends marked, and what the host looks like.
 
 Pure arithmetic on bytes, so that every member's machine puts the same piece of text into the same bucket, now and
 after an upgrade: a polynomial hash modulo 2^64 of each window, mixed by SplitMix64's finaliser (Steele et al. 2014),
@@ -20,8 +20,9 @@ MAX_BYTES = 512
 """What is read of a URL; longer ones are cut."""
 SIZES = (3, 4, 5)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_REST = np.uint64(0xA0761D6478BD642F)
-"""Added to a window outside the host, so that "paypal" there is another feature than in the host."""
+_BEFORE, _AFTER_HOST, _END = b"\x02", b"\x03", b"\x04"
+"""Bytes no URL has: "paypal" at the start of a host is another feature than in its middle. A name otherwise means the
+same wherever it stands; keeping host and rest apart was worse (docs/adr/0012)."""
 _SHAPE = 1 << 32
 _CHUNK = 8192
 
@@ -44,12 +45,12 @@ def features(urls: Sequence[str], *, bits: int) -> csr_matrix:
 
 def _chunk(urls: Sequence[str], bits: int) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     """Values, columns, and how many of them each row has."""
-    texts = [normalise(url).encode()[:MAX_BYTES] for url in urls]
+    plain = [normalise(url) for url in urls]
+    texts = [_marked(url.encode()) for url in plain]
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     buffer = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.uint64)
     rows = np.repeat(np.arange(len(texts)), lengths)
     inside = np.arange(len(buffer)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    in_rest = inside >= np.repeat([_host_end(text) for text in texts], lengths)
     keys, owners = [], []
     for size in SIZES:
         windows = max(0, len(buffer) - size + 1)
@@ -57,23 +58,24 @@ def _chunk(urls: Sequence[str], bits: int) -> tuple[NDArray[np.float32], NDArray
         for place in range(size):
             value = value * _BASE + buffer[place : place + windows]
         whole = inside[:windows] + size <= np.repeat(lengths, lengths)[:windows]
-        value = (value + np.where(in_rest[:windows], _REST, np.uint64(0))) * _BASE + np.uint64(size)
-        keys.append(value[whole])
+        keys.append(value[whole] * _BASE + np.uint64(size))
         owners.append(rows[:windows][whole])
-    shapes = [_host_shape(text.decode(errors="replace")) for text in texts]
+    shapes = [_host_shape(url) for url in plain]
     keys.append(np.array([key for row in shapes for key in row], dtype=np.uint64))
     owners.append(np.repeat(np.arange(len(texts)), [len(row) for row in shapes]))
     bucket = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
     # Row and bucket in one number: sorting once finds the different features of every row.
-    unique = np.unique((np.concatenate(owners).astype(np.uint64) << np.uint64(bits)) | bucket)
+    found = np.sort((np.concatenate(owners).astype(np.uint64) << np.uint64(bits)) | bucket)
+    unique = found[np.append(found[:-1] != found[1:], True)] if len(found) else found
     counts = np.bincount((unique >> np.uint64(bits)).astype(np.int64), minlength=len(texts))
     values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
     return values, (unique & np.uint64((1 << bits) - 1)).astype(np.int32), counts
 
 
-def _host_end(text: bytes) -> int:
-    ends = [at for at in (text.find(mark) for mark in (b"/", b"?", b"#")) if at >= 0]
-    return min(ends, default=len(text))
+def _marked(url: bytes) -> bytes:
+    ends = [at for at in (url.find(mark) for mark in (b"/", b"?", b"#")) if at >= 0]
+    host_end = min(ends, default=len(url))
+    return (_BEFORE + url[:host_end] + _AFTER_HOST + url[host_end:])[:MAX_BYTES] + _END
 
 
 def _host_shape(url: str) -> list[int]:

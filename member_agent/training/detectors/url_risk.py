@@ -20,7 +20,7 @@ class UrlRisk:
 
     name = "url-risk"
     metrics: Sequence[str] = metrics.BINARY
-    settings: ClassVar[Settings] = {"bits": 18.0, **logistic.DEFAULTS, "rate": 0.3}
+    settings: ClassVar[Settings] = {"bits": 18.0, **logistic.DEFAULTS, "rate": 0.5}
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)
