@@ -53,11 +53,17 @@ class Database:
             )
         self._engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        # SQLite reads of one moment anyway; PostgreSQL would show every statement what committed before it.
+        self._one_moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction for reading."""
-        with _translated(), self._engine.connect() as connection, connection.begin():
+        """A transaction for reading; all it reads is of one moment."""
+        with (
+            _translated(),
+            self._engine.connect().execution_options(**self._one_moment) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager

@@ -136,6 +136,16 @@ def test_the_gauge_tells_the_size_after_a_restart_too(log: Services) -> None:
     assert metrics.registry.get_sample_value("alliance_audit_leaves") == 100
 
 
+def test_a_log_that_grows_while_it_is_verified_is_not_called_corrupt(log: Services) -> None:
+    with log.db.read() as tx:
+        assert log.audit.size(tx) == 100
+        record(log, 30)
+        drain(log)
+        size, _, waiting = log.audit.verify(tx)
+    assert (size, waiting) == (100, 0)
+    assert verify(log)[0] == 130
+
+
 # What is found.
 
 
