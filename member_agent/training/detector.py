@@ -20,6 +20,7 @@ from alliance.errors import InvalidInput, NotFound
 from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
 from member_agent.training.dataset import Dataset
+from member_agent.training.reasons import Explained
 
 GROUP = "alliance.detectors"
 # What strategies tell every participant beside the detector's own settings, in Flower's spelling.
@@ -75,6 +76,20 @@ class Detector(Protocol):
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
         """(rows, outputs): risk in [0, 1], or a probability for each class; NaN for a row that cannot be read."""
+
+    def explain(
+        self,
+        arrays: Arrays,
+        rows: Iterable[Record],
+        columns: Mapping[str, str],
+        settings: Settings,
+        labels: Iterable[str],
+    ) -> Sequence[Explained]:
+        """For each row why `score` gives what it gives, in words for a reviewer; or why the row cannot be read.
+
+        Args:
+            labels: labels that this member knows, read only if they are asked for: for whom classes have no names.
+        """
 
 
 def load(name: str) -> Detector:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, urls
 from member_agent.training.dataset import LABEL, Dataset, Refusals, cells, host, registrable_domain, row_error
+from member_agent.training.reasons import Explained
 
 URL = "url"
 _LONGEST = 8192
@@ -29,7 +31,7 @@ def read(rows: Iterable[Record], columns: Mapping[str, str], bits: int, label: C
     for row in cells(rows, columns, (URL, LABEL), refused):
         text, value = row.values[URL], label(row.values[LABEL])
         if not _readable(text):
-            refused.add(row_error(row.number, URL, "URL_UNREADABLE", "not a URL with a host"))
+            refused.add(_unreadable(row.number))
         elif value is None:
             refused.add(row_error(row.number, LABEL, "LABEL_UNKNOWN", "not a label this detector knows"))
         else:
@@ -54,13 +56,32 @@ def score(
     bias: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """(rows, outputs) in the order of the rows, NaN where a row cannot be read."""
-    texts = [row.cells.get(columns[URL], "").strip() if row.error is None else "" for row in rows]
+    texts = [_text(row, columns) for row in rows]
     good = np.array([_readable(text) for text in texts], dtype=bool)
     bits = int(weights.shape[0]).bit_length() - 1
     made = logistic.probabilities(urls.features([t for t in texts if _readable(t)], bits=bits), weights, bias)
     out = np.full((len(texts), weights.shape[1] if weights.ndim == 2 else 1), np.nan)
     out[good] = made.reshape(int(good.sum()), -1)
     return out
+
+
+def explain(
+    rows: Iterable[Record], columns: Mapping[str, str], reasons: Callable[[str], Sequence[str]]
+) -> list[Explained]:
+    """What `reasons` says of each row's URL, or why there is none."""
+    found: list[Explained] = []
+    for row in rows:
+        text = _text(row, columns)
+        found.append(reasons(text) if _readable(text) else row.error or _unreadable(row.number))
+    return found
+
+
+def _text(row: Record, columns: Mapping[str, str]) -> str:
+    return row.cells.get(columns[URL], "").strip() if row.error is None else ""
+
+
+def _unreadable(number: int) -> RowError:
+    return row_error(number, URL, "URL_UNREADABLE", "not a URL with a host")
 
 
 def _readable(text: str) -> bool:

@@ -8,7 +8,7 @@ of which the top bits are the bucket. Text is never decoded from percent-encodin
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,3 +104,56 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
+
+
+class Pieces:
+    """One URL's features for whoever explains a score: `buckets` (n,) are those of `features`, here with repeats."""
+
+    def __init__(self, url: str, *, bits: int) -> None:
+        self._plain = normalise(url)
+        self._marked = _marked(self._plain.encode())
+        buffer = np.frombuffer(self._marked, dtype=np.uint8).astype(np.uint64)
+        keys, self._spans = [], []
+        for size in SIZES:
+            windows = max(0, len(buffer) - size + 1)
+            value = np.zeros(windows, dtype=np.uint64)
+            for place in range(size):
+                value = value * _BASE + buffer[place : place + windows]
+            keys.append(value * _BASE + np.uint64(size))
+            self._spans += [(at, at + size) for at in range(windows)]
+        keys.append(np.array(_host_shape(self._plain), dtype=np.uint64))
+        self.buckets = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
+
+    def span(self, place: int) -> tuple[int, int]:
+        """Of which bytes a feature is; (0, 0) where it is of the whole."""
+        return self._spans[place] if place < len(self._spans) else (0, 0)
+
+    def text(self, place: int) -> str:
+        """A feature in words."""
+        if place >= len(self._spans):
+            return list(_outline(self._plain))[place - len(self._spans)]
+        start, end = self._spans[place]
+        piece = self._marked[start:end]
+        where = ((_BEFORE, " at the host's start"), (_AFTER_HOST, " at the host's end"), (_END, " at the URL's end"))
+        said = next((words for mark, words in where if mark in piece), "")
+        text = bytes(c for c in piece if bytes([c]) not in (_BEFORE, _AFTER_HOST, _END)).decode("utf-8", "replace")
+        return f'"{text if text.isprintable() else ascii(text)[1:-1]}"{said}'
+
+
+def _outline(url: str) -> Iterator[str]:
+    """What each number of `_host_shape` is of."""
+    name = dataset.host(url)
+    labels = name.split(".")
+    path, _, query = url.partition("?")
+    yield f"labels in the host: {len(labels)}"
+    yield f"length of the host: about {len(name)}"
+    yield f"hyphens in the host: {name.count('-')}"
+    yield f"digits in the host: {sum(c.isdigit() for c in name)}"
+    yield f"host all digits: {'yes' if name.replace('.', '').isdigit() else 'no'}"
+    yield f"a port: {'yes' if ':' in url.partition('/')[0] else 'no'}"
+    yield f'an "@": {"yes" if "@" in url else "no"}'
+    yield f"slashes: {path.count('/')}"
+    yield f"length: about {len(url)}"
+    yield f"parameters: {query.count('=')}"
+    yield f"last label: {labels[-1][:32]}"
+    yield f"domain under: {dataset.registrable_domain(name).partition('.')[2][:32]}"

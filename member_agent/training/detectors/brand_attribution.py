@@ -20,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.tensors import Arrays, ArraySpec
+from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, metrics, url_rows
 from member_agent.training.dataset import LABEL, Dataset
 from member_agent.training.detector import Settings, Trained, writable
+from member_agent.training.reasons import Explained
+
+_NAMED = 3
 
 
 class BrandAttribution:
@@ -74,6 +78,35 @@ class BrandAttribution:
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
         return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+
+    def explain(
+        self,
+        arrays: Arrays,
+        rows: Iterable[Record],
+        columns: Mapping[str, str],
+        settings: Settings,
+        labels: Iterable[str],
+    ) -> list[Explained]:
+        """The likeliest brands; a class is named by the labels of this member that fall into it."""
+        listed = list(rows)
+        names: dict[int, dict[str, str]] = {}
+        for label in labels:
+            names.setdefault(brand_class(label, settings), {}).setdefault(label.casefold(), label)
+        scored = self.score(arrays, listed, columns, settings)
+
+        def brands(shares: NDArray[np.float64]) -> list[str]:
+            likeliest = np.argsort(-shares, kind="stable")[:_NAMED].tolist()
+            return [f"{_named(place, names)} {shares[place]:.2f}" for place in likeliest]
+
+        found = url_rows.explain(listed, columns, lambda url: ())
+        return [
+            brands(shares) if not isinstance(one, RowError) else one for one, shares in zip(found, scored, strict=True)
+        ]
+
+
+def _named(place: int, names: Mapping[int, Mapping[str, str]]) -> str:
+    known = [label[:64] for label in names.get(place, {}).values()]
+    return f"brand {' or '.join(known[:_NAMED])}" if known else f"a brand not known here (class {place})"
 
 
 def _mix(data: Dataset, settings: Settings) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
 from member_agent.training.dataset import HELD_BACK_SHARE, Dataset
 from member_agent.training.detector import Settings, Trained
+from member_agent.training.reasons import Explained
 
 
 class NullDetector:
@@ -51,3 +52,13 @@ class NullDetector:
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
         return np.zeros((sum(1 for _ in rows), 1))
+
+    def explain(
+        self,
+        arrays: Arrays,
+        rows: Iterable[Record],
+        columns: Mapping[str, str],
+        settings: Settings,
+        labels: Iterable[str],
+    ) -> list[Explained]:
+        return [() for _ in rows]

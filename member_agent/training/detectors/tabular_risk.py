@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
-from member_agent.training import logistic, metrics
+from member_agent.training import logistic, metrics, reasons
 from member_agent.training.dataset import LABEL, Cells, Dataset, Refusals, cells, row_error
 from member_agent.training.detector import Settings, Trained, writable
+from member_agent.training.reasons import Explained
 from member_agent.training.url_rows import binary_label
 
 _SCALE = 2.0**-100
@@ -108,6 +109,28 @@ class TabularRisk:
                 if numbers is not None:
                     out[place, 0] = _risk(np.array([numbers]), arrays)[0]
         return out
+
+    def explain(
+        self,
+        arrays: Arrays,
+        rows: Iterable[Record],
+        columns: Mapping[str, str],
+        settings: Settings,
+        labels: Iterable[str],
+    ) -> list[Explained]:
+        """The columns that moved a row's score most, by the member's own names, with what stands in them."""
+        roles = _columns(settings)
+        found: list[Explained] = []
+        for row in rows:
+            refused = Refusals()
+            numbers = [n for one in cells([row], columns, roles, refused) if (n := _numbers(one, roles, refused))]
+            if not numbers:
+                found.append(refused.kept[0])
+                continue
+            moved = (_standardised(np.array(numbers), arrays) * arrays["w"])[0]
+            names = [f"{columns[role]} = {row.cells[columns[role]].strip()[:40]}" for role in roles]
+            found.append(reasons.strongest(moved, names.__getitem__))
+        return found
 
 
 def _columns(settings: Settings) -> list[str]:

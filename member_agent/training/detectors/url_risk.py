@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
-from member_agent.training import logistic, metrics, url_rows
+from member_agent.training import logistic, metrics, reasons, url_rows
 from member_agent.training.dataset import LABEL, Dataset
 from member_agent.training.detector import Settings, Trained, writable
+from member_agent.training.reasons import Explained
 
 
 class UrlRisk:
@@ -49,3 +50,14 @@ class UrlRisk:
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
         return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+
+    def explain(
+        self,
+        arrays: Arrays,
+        rows: Iterable[Record],
+        columns: Mapping[str, str],
+        settings: Settings,
+        labels: Iterable[str],
+    ) -> list[Explained]:
+        """The pieces of a URL that moved its score most."""
+        return url_rows.explain(rows, columns, lambda url: reasons.of_url(url, arrays["w"]))
