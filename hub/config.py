@@ -13,11 +13,13 @@ from alliance.errors import FailedPrecondition, InvalidInput
 FILE = "hub.toml"
 ENV_PREFIX = "ALLIANCE_HUB"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+SHORTEST_HOURS, LONGEST_HOURS = 1 / 3600, 366 * 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Addresses are "host:port"; port 0 lets the system choose. An empty metrics address serves none."""
+    """Addresses are "host:port"; port 0 lets the system choose. An empty metrics address serves none. Hours may be
+    fractions; a path is relative to the home."""
 
     alliance_name: str = "alliance.example"
     server_address: str = "127.0.0.1:8443"
@@ -28,11 +30,12 @@ class Settings:
     # Names and addresses in the hub's certificate, separated by commas.
     server_names: str = "localhost,127.0.0.1"
     server_workers: int = 8
+    server_certificate_hours: float = 24.0
     database_url: str = ""
     metrics_address: str = ""
     log_level: str = "info"
     membership_invitation_hours: int = 72
-    membership_certificate_days: int = 30
+    membership_certificate_hours: float = 24.0
     fingerprints_segment_entries: int = 64
     fingerprints_segment_bytes: int = 8 << 20
 
@@ -62,12 +65,17 @@ class Settings:
         for field, least in (
             ("server_workers", 1),
             ("membership_invitation_hours", 1),
-            ("membership_certificate_days", 1),
             ("fingerprints_segment_entries", 1),
             ("fingerprints_segment_bytes", 1),
         ):
             if getattr(self, field) < least:
                 raise InvalidInput(f"must be at least {least}", field=field.replace("_", ".", 1), remedy="mend it")
+        for field in ("server_certificate_hours", "membership_certificate_hours"):
+            # Written so that "nan" fails too.
+            if not SHORTEST_HOURS <= getattr(self, field) <= LONGEST_HOURS:
+                raise InvalidInput(
+                    "must be a second to a year", field=field.replace("_", ".", 1), remedy="give hours, 24 is usual"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

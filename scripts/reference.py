@@ -43,11 +43,12 @@ HUB_SETTINGS = {
     "server_public_enrolment_address": "The enrolment address in join codes, where it differs.",
     "server_names": "DNS names and IP addresses in the hub's certificate, separated by commas.",
     "server_workers": "Threads that run service calls; the database pool has two connections more.",
+    "server_certificate_hours": "Life of the hub's own certificate; it is made anew at two thirds, with no restart.",
     "database_url": "`postgresql+psycopg://...`; empty is SQLite in the home.",
     "metrics_address": "Where Prometheus metrics are served, in plain HTTP; empty serves none.",
     "log_level": "debug, info, warning or error.",
     "membership_invitation_hours": "Life of an invitation that does not say its own.",
-    "membership_certificate_days": "Life of an agent's channel certificate.",
+    "membership_certificate_hours": "Life of an agent's channel certificate; it is renewed at two thirds.",
     "fingerprints_segment_entries": "Entries of a bank after which its tail is packed into a segment.",
     "fingerprints_segment_bytes": "Sealed bytes after which it is.",
 }

@@ -20,8 +20,6 @@ from hub.pki import x509 as profile
 from hub.runtime.clock import Clock, micros
 from hub.runtime.server import Identity
 
-SERVER_LIFETIME = dt.timedelta(days=90)
-
 
 def create(folder: Path, alliance: str, now: dt.datetime) -> x509.Certificate:
     """Makes the CA and the log key in `folder`. Raises: AlreadyExists rather than overwrite a CA."""
@@ -51,13 +49,16 @@ def load_log_key(path: Path) -> Ed25519PrivateKey:
 
 
 class PkiService:
-    def __init__(self, folder: Path, *, alliance: str, clock: Clock) -> None:
+    """`server` is the life of the hub's own certificate."""
+
+    def __init__(self, folder: Path, *, alliance: str, clock: Clock, server: dt.timedelta) -> None:
         key = serialization.load_pem_private_key(_read(folder / "ca.key"), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise FailedPrecondition("ca.key is not a P-256 key", remedy="restore it from a backup")
         self._key = key
         self._alliance = alliance
         self._clock = clock
+        self._server = server
         self.ca = x509.load_pem_x509_certificate(_read(folder / "ca.pem"))
 
     def issue_member(
@@ -66,6 +67,17 @@ class PkiService:
         """A channel certificate for one agent, `members/acme`, `agents/0a1b`. Raises: InvalidInput."""
         spiffe = tls.member_spiffe(self._alliance, member.partition("/")[2], agent.partition("/")[2])
         return self._issue(tx, request=request, spiffe=spiffe, subject=member, agent=agent, lifetime=lifetime)
+
+    def renew_member(
+        self, tx: Connection, *, request: bytes, member: str, agent: str, serial: int, lifetime: dt.timedelta
+    ) -> list[bytes]:
+        """A further certificate for an agent that asks with the one of `serial`. Raises: InvalidInput.
+
+        The one that asked stays good to its end, since the answer may be lost on its way; what is older is revoked.
+        """
+        chain = self.issue_member(tx, request=request, member=member, agent=agent, lifetime=lifetime)
+        store.revoke_older(tx, member, agent, serial=serial, now=micros(self._clock()))
+        return chain
 
     def issue_operator(self, tx: Connection, *, request: bytes, operator: str, lifetime: dt.timedelta) -> list[bytes]:
         """Raises: InvalidInput."""
@@ -107,7 +119,7 @@ class PkiService:
             names=names,
             server=True,
             not_before=now,
-            not_after=now + SERVER_LIFETIME,
+            not_after=now + self._server,
         )
         pem = serialization.Encoding.PEM
         return Identity(key=tls.private_pem(key), chain=certificate.public_bytes(pem), roots=self.ca.public_bytes(pem))
@@ -123,6 +135,10 @@ class PkiService:
 
     def revoke(self, tx: Connection, subject: str) -> int:
         return store.revoke_all(tx, subject, now=micros(self._clock()))
+
+    def revoke_agent(self, tx: Connection, member: str, agent: str) -> int:
+        """Every certificate of one agent."""
+        return store.revoke_all(tx, member, agent=agent, now=micros(self._clock()))
 
 
 def _read(path: Path) -> bytes:

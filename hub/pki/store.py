@@ -33,10 +33,22 @@ def is_live(tx: Connection, serial: int) -> bool:
     return row is not None and row.revoke_time is None
 
 
-def revoke_all(tx: Connection, subject: str, *, now: int) -> int:
-    """Revokes every certificate of a member or operator; returns how many were live."""
-    return tx.execute(
-        update(certificate_table)
-        .where(certificate_table.c.subject == subject, certificate_table.c.revoke_time.is_(None))
-        .values(revoke_time=now)
-    ).rowcount
+def revoke_all(tx: Connection, subject: str, *, now: int, agent: str | None = None) -> int:
+    """Revokes every certificate of a member or operator, or of one agent; returns how many were live."""
+    chosen = (certificate_table.c.subject == subject) & certificate_table.c.revoke_time.is_(None)
+    if agent is not None:
+        chosen &= certificate_table.c.agent == agent
+    return tx.execute(update(certificate_table).where(chosen).values(revoke_time=now)).rowcount
+
+
+def revoke_older(tx: Connection, subject: str, agent: str, *, serial: int, now: int) -> int:
+    """Revokes what one agent was issued before the certificate of this serial; returns how many were live."""
+    asked = certificate_table.alias()
+    issued = select(asked.c.issue_time).where(asked.c.serial == f"{serial:x}").scalar_subquery()
+    older = (
+        (certificate_table.c.subject == subject)
+        & (certificate_table.c.agent == agent)
+        & (certificate_table.c.issue_time < issued)
+        & certificate_table.c.revoke_time.is_(None)
+    )
+    return tx.execute(update(certificate_table).where(older).values(revoke_time=now)).rowcount

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from alliance.errors import InvalidInput
 
-# Clocks of members may be a little behind the hub's.
+# Clocks of members may be a little behind the hub's. Short lives are backdated less: renewal counts from the start.
 BACKDATE = dt.timedelta(minutes=5)
 CA_LIFETIME = dt.timedelta(days=3650)
 
@@ -79,7 +79,7 @@ def leaf(
         .issuer_name(ca.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(not_before - BACKDATE)
+        .not_valid_before(not_before - min(BACKDATE, (not_after - not_before) / 10))
         .not_valid_after(not_after)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,22 +37,59 @@ class Identity:
     roots: bytes
 
 
+class Credentials:
+    """What the listeners show, and whom they trust, at each new handshake.
+
+    `replace` needs no restart and touches no open connection: TLS looks at a certificate at the handshake only.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    def replace(self, identity: Identity) -> None:
+        """From the next handshake on; from any thread."""
+        self._identity = identity
+
+    def of_listener(self, *, client_certificates: bool) -> grpc.ServerCredentials:
+        """Asked anew by gRPC before every handshake, in a thread of its own."""
+        shown, lock = self._identity, threading.Lock()
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal shown
+            with lock:
+                if shown is self._identity:
+                    return None  # gRPC's word for "as before"
+                shown = self._identity
+                return _configuration(shown, client_certificates=client_certificates)
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(shown, client_certificates=client_certificates),
+            fetch,  # type: ignore[arg-type]  # because the stubs forgot that None means unchanged
+            require_client_authentication=client_certificates,
+        )
+
+
+def _configuration(identity: Identity, *, client_certificates: bool) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(identity.key, identity.chain)], root_certificates=identity.roots if client_certificates else None
+    )
+
+
 def build(
     address: str,
-    identity: Identity,
+    credentials: Credentials,
     *,
     client_certificates: bool,
     interceptors: Sequence[Guard] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """A server, not yet started, and the port it is bound to. Raises: FailedPrecondition if the port is taken."""
     server = grpc.aio.server(interceptors=list(interceptors), options=list(OPTIONS))
-    credentials = grpc.ssl_server_credentials(
-        [(identity.key, identity.chain)],
-        root_certificates=identity.roots if client_certificates else None,
-        require_client_auth=client_certificates,
-    )
     try:
-        port = server.add_secure_port(address, credentials)
+        port = server.add_secure_port(address, credentials.of_listener(client_certificates=client_certificates))
     except RuntimeError as error:
         raise FailedPrecondition(
             f"cannot listen on {address}", reason="ADDRESS_IN_USE", remedy="free the port, or set another address"

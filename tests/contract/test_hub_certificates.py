@@ -151,7 +151,7 @@ def test_a_certificate_that_expires_while_connected_ends_there(
 ) -> None:
     """TLS looked at the handshake only; the connection is still the same."""
     assert raw_call(acme.channel, WHO).code is grpc.StatusCode.OK
-    clock.advance(days=hub.settings.membership_certificate_days)
+    clock.advance(hours=hub.settings.membership_certificate_hours)
     assert refused(raw_call(acme.channel, WHO)) == "CERTIFICATE_EXPIRED"
 
 

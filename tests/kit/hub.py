@@ -40,7 +40,13 @@ START_TIMEOUT_S = 20.0
 
 def local_settings(*, url: str = "", **changes: Any) -> Settings:
     """Settings of a hub on loopback whose ports the system chooses."""
-    here = Settings(server_address="127.0.0.1:0", server_enrolment_address="127.0.0.1:0", database_url=url)
+    here = Settings(
+        server_address="127.0.0.1:0",
+        server_enrolment_address="127.0.0.1:0",
+        # So long that a clock moved by weeks gives no certificate from the future.
+        server_certificate_hours=366 * 24.0,
+        database_url=url,
+    )
     return dataclasses.replace(here, **changes)
 
 
