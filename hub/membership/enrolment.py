@@ -6,23 +6,26 @@ import datetime as dt
 import secrets
 from dataclasses import dataclass
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from sqlalchemy import Connection
 
 from alliance import canonical
 from alliance.errors import AlreadyExists, InvalidInput, NotPermitted
 from alliance.names import AgentId, MemberId, OperatorId
 from hub.audit.service import AuditService
-from hub.membership import store
-from hub.membership.model import ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
+from hub.membership import agent_store, store
+from hub.membership.model import Agent, ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
 from hub.pki.service import PkiService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 
 OPERATOR_LIFETIME = dt.timedelta(days=365)
 MAX_INVITATION = dt.timedelta(days=30)
+_X25519_FIELD = 2**255 - 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,7 @@ class EnrolmentService:
         store.save_member(tx, enrolled)
         agent = AgentId(f"agents/{secrets.token_hex(4)}")
         chain = self._pki.issue_member(tx, request=request, member=enrolled.id, agent=agent, lifetime=self._certificate)
+        agent_store.add(tx, Agent(member=enrolled.id, name=agent, create_time=now, expire_time=_until(chain)))
         self._audit.record(
             tx,
             event=f"member_enrolled:{enrolled.role}",
@@ -107,11 +111,13 @@ class EnrolmentService:
 
     def renew(self, tx: Connection, caller: Caller, request: bytes) -> list[bytes]:
         """A new certificate for a new key of the calling agent. Raises: InvalidInput."""
-        agent = caller.peer.agent if caller.peer else ""
+        agent, serial = (caller.peer.agent, caller.peer.serial) if caller.peer else ("", 0)
         self._audit.record(tx, event="certificate_renewed", actor=caller.name, subject=f"{caller.name}/{agent}")
-        return self._pki.issue_member(
-            tx, request=request, member=caller.member, agent=agent, lifetime=self._certificate
+        chain = self._pki.renew_member(
+            tx, request=request, member=caller.member, agent=agent, serial=serial, lifetime=self._certificate
         )
+        agent_store.certified(tx, caller.member, AgentId(agent), until=_until(chain))
+        return chain
 
     def issue_operator(
         self, tx: Connection, actor: str, operator_id: OperatorId, role: ConsoleRole, request: bytes
@@ -138,22 +144,43 @@ class EnrolmentService:
         return invitation
 
 
+def require_sound(identity: Identity) -> None:
+    """Both keys are what they should be, in their one spelling: a second one would count as a second identity.
+
+    Raises: ValueError, UnsupportedAlgorithm.
+    """
+    key = serialization.load_der_public_key(identity.signing_key)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("not P-256")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    if key.public_bytes(serialization.Encoding.DER, form) != identity.signing_key:
+        raise ValueError("not in the one DER form")
+    if len(identity.sealing_key) != 32 or int.from_bytes(identity.sealing_key, "little") >= _X25519_FIELD:
+        raise ValueError("not X25519, or not reduced")
+    # What is sealed to a point of low order opens for everybody; OpenSSL refuses the all-zero result (RFC 7748, 6.1).
+    X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(identity.sealing_key))
+
+
+def verify(identity: Identity, signed: bytes, signature: bytes) -> None:
+    """Raises: ValueError, UnsupportedAlgorithm, InvalidSignature."""
+    key = serialization.load_der_public_key(identity.signing_key)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("not P-256")
+    key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+
+
+def _until(chain: list[bytes]) -> int:
+    return micros(x509.load_der_x509_certificate(chain[0]).not_valid_after_utc)
+
+
 def _check_identity(alliance: str, member: MemberId, request: bytes, identity: Identity, signature: bytes) -> None:
     """The identity's holder signed this very enrolment. Raises: InvalidInput."""
     try:
-        key = serialization.load_der_public_key(identity.signing_key)
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise ValueError("not P-256")
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        if key.public_bytes(serialization.Encoding.DER, form) != identity.signing_key:
-            # A second spelling of a key would count as a second identity.
-            raise ValueError("not in the one DER form")
-        if len(identity.sealing_key) != 32:
-            raise ValueError("not X25519")
+        require_sound(identity)
         signed = canonical.enrolment_bytes(
             alliance, member, canonical.sha256(request), identity.signing_key, identity.sealing_key
         )
-        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+        verify(identity, signed, signature)
     except (ValueError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise InvalidInput(
             "the member identity is not valid or did not sign this enrolment",

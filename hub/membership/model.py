@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from alliance.errors import FailedPrecondition
-from alliance.names import GroupId, MemberId, OperatorId
+from alliance.names import AgentId, GroupId, MemberId, OperatorId
 
 
 class Role(StrEnum):
@@ -83,6 +83,20 @@ class Member:
                 reason="STANDING",
                 remedy=f"only a member that is {' or '.join(allowed)} can",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """A machine of a member; `expire_time` is its newest certificate's. Microseconds since the epoch."""
+
+    member: MemberId
+    name: AgentId
+    create_time: int
+    expire_time: int
+    revoke_time: int | None = None
+
+    def revoked(self, now: int) -> Agent:
+        return replace(self, revoke_time=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,21 @@ from hub.blobs import store as blobs
 from hub.federation import store as federation
 from hub.fingerprints import store as fingerprints
 from hub.keys import store as keys
+from hub.membership import agent_store as agents
 from hub.membership import store as membership
 from hub.pki import store as pki
 from hub.runtime import idempotency
 from hub.runtime.db import metadata
 
-__all__ = ["audit", "blobs", "federation", "fingerprints", "idempotency", "keys", "membership", "metadata", "pki"]
+__all__ = [
+    "agents",
+    "audit",
+    "blobs",
+    "federation",
+    "fingerprints",
+    "idempotency",
+    "keys",
+    "membership",
+    "metadata",
+    "pki",
+]

@@ -54,7 +54,10 @@ _EVERYONE = MEMBERS | CONSOLE
 
 TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/Enrol": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
+    "alliance.v1.EnrolmentService/EnrolAgent": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
     "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS),
+    "alliance.v1.EnrolmentService/ListAgents": Rule(who=MEMBERS),
+    "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS),
     "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN),
     "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True),
     "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS),
@@ -86,6 +89,8 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.AuditService/ListLeaves": Rule(who=_EVERYONE),
     "alliance.v1.AuditService/GetInclusionProof": Rule(who=_EVERYONE),
     "alliance.v1.AuditService/GetConsistencyProof": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/AddCosignature": Rule(who=MEMBERS),
+    "alliance.v1.AuditService/ListCosignatures": Rule(who=_EVERYONE),
     "alliance.v1.AuditService/VerifyLog": Rule(who=CONSOLE),
     "alliance.v1.FederationService/ProposeDetector": Rule(who=MEMBERS | _OPERATORS),
     "alliance.v1.FederationService/ApproveDetector": Rule(who=_OPERATORS),

@@ -74,6 +74,16 @@ def enrolment_bytes(
     return encode("alliance/v1/enrolment", alliance, member, request_digest, signing_key, sealing_key)
 
 
+def agent_request_bytes(
+    alliance: str, member: MemberId, agent: str, request_id: str, request_digest: Digest, time: int
+) -> bytes:
+    """What a member identity signs for a further or returning agent: good for one request id, at about this time.
+
+    `agent` is empty for a new one; `time` in microseconds since the epoch.
+    """
+    return encode("alliance/v1/agent-request", alliance, member, agent, request_id, request_digest, time)
+
+
 def identity_digest(signing_key: bytes, sealing_key: bytes) -> Digest:
     """What the log holds, and members compare, of a member identity."""
     return sha256(encode("alliance/v1/identity", signing_key, sealing_key))

@@ -90,6 +90,9 @@ class Scene:
         requests: tuple[Message, ...] = (
             enrol_request(self.code, Identity.generate(), tls.new_channel_key()),
             enrolment_pb2.RenewCertificateRequest(certificate_request=csr),
+            self.member.agent_request(self.a.hub.settings.alliance_name),
+            enrolment_pb2.ListAgentsRequest(page_size=1),
+            enrolment_pb2.RevokeAgentRequest(name="agents/none"),
             enrolment_pb2.IssueOperatorCertificateRequest(
                 operator="operators/dana", role="CONSOLE_ROLE_VIEWER", certificate_request=csr
             ),

@@ -9,12 +9,13 @@ import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance import canonical, channel, tls
 from alliance.join_code import JoinCode
 from alliance.names import BankId, GroupId, MemberId
 from alliance.v1 import blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
-from tests.kit.keys import HPKE, Identity, KeyHolder, Sealed, request_id
+from tests.kit.keys import HPKE, Identity, KeyHolder, Sealed, now, request_id
 
 R = TypeVar("R", bound=Message)
 CHUNK = 1 << 20
@@ -69,6 +70,24 @@ class RawMember(KeyHolder):
         own, key = identity or Identity.generate(), tls.new_channel_key()
         enrolled = enrol_call(code, enrol_request(code, own, key))
         return cls(enrolled, own, key, code.ca.public_bytes(serialization.Encoding.PEM))
+
+    def agent_request(
+        self, alliance: str, *, agent: str = "", time: Timestamp | None = None, id: str = ""
+    ) -> enrolment_pb2.EnrolAgentRequest:
+        """What a further agent of this member, or one that returns, sends; its channel key is thrown away."""
+        made = enrolment_pb2.EnrolAgentRequest(
+            request_id=id or request_id(),
+            member=self.name,
+            agent=agent,
+            certificate_request=tls.certificate_request(tls.new_channel_key()),
+            request_time=time or now(),
+        )
+        micros = made.request_time.seconds * 1_000_000 + made.request_time.nanos // 1000
+        signed = canonical.agent_request_bytes(
+            alliance, self.name, agent, made.request_id, canonical.sha256(made.certificate_request), micros
+        )
+        made.identity_signature = self.sign(signed)
+        return made
 
     def open_channel(self, address: str = "") -> grpc.Channel:
         """One more connection as this member; close it yourself."""

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61lliance/v1/enrolment.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\":\n\x0eMemberIdentity\x12\x13\n\x0bsigning_key\x18\x01 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x02 \x01(\x0c\"\xa5\x01\n\x0c\x45nrolRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x19\n\x11invitation_secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\x12-\n\x08identity\x18\x04 \x01(\x0b\x32\x1b.alliance.v1.MemberIdentity\x12\x1a\n\x12identity_signature\x18\x05 \x01(\x0c\"\xa8\x01\n\rEnrolResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\x19\n\x11\x63\x65rtificate_chain\x18\x04 \x03(\x0c\x12\x10\n\x08\x61lliance\x18\x05 \x01(\t\x12\x13\n\x0bhub_address\x18\x06 \x01(\t\x12\x0f\n\x07log_key\x18\x07 \x01(\x0c\"J\n\x17RenewCertificateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\"5\n\x18RenewCertificateResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x03(\x0c\"\x8c\x01\n\x1fIssueOperatorCertificateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12&\n\x04role\x18\x03 \x01(\x0e\x32\x18.alliance.v1.ConsoleRole\x12\x1b\n\x13\x63\x65rtificate_request\x18\x04 \x01(\x0c\"n\n IssueOperatorCertificateResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x03(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xce\x01\n\nMemberRole\x12\x1b\n\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEMBER_ROLE_BRAND\x10\x01\x12\x1b\n\x17MEMBER_ROLE_MARKETPLACE\x10\x02\x12\x1b\n\x17MEMBER_ROLE_ASSOCIATION\x10\x03\x12\x19\n\x15MEMBER_ROLE_REGULATOR\x10\x04\x12\x1f\n\x1bMEMBER_ROLE_LAW_ENFORCEMENT\x10\x05\x12\x16\n\x12MEMBER_ROLE_EXPERT\x10\x06*\x91\x01\n\x0b\x43onsoleRole\x12\x1c\n\x18\x43ONSOLE_ROLE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONSOLE_ROLE_VIEWER\x10\x01\x12\x19\n\x15\x43ONSOLE_ROLE_OPERATOR\x10\x02\x12\x16\n\x12\x43ONSOLE_ROLE_ADMIN\x10\x03\x12\x18\n\x14\x43ONSOLE_ROLE_AUDITOR\x10\x04\x32\xac\x02\n\x10\x45nrolmentService\x12>\n\x05\x45nrol\x12\x19.alliance.v1.EnrolRequest\x1a\x1a.alliance.v1.EnrolResponse\x12_\n\x10RenewCertificate\x12$.alliance.v1.RenewCertificateRequest\x1a%.alliance.v1.RenewCertificateResponse\x12w\n\x18IssueOperatorCertificate\x12,.alliance.v1.IssueOperatorCertificateRequest\x1a-.alliance.v1.IssueOperatorCertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61lliance/v1/enrolment.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\":\n\x0eMemberIdentity\x12\x13\n\x0bsigning_key\x18\x01 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x02 \x01(\x0c\"\xa5\x01\n\x0c\x45nrolRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x19\n\x11invitation_secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\x12-\n\x08identity\x18\x04 \x01(\x0b\x32\x1b.alliance.v1.MemberIdentity\x12\x1a\n\x12identity_signature\x18\x05 \x01(\x0c\"\xa8\x01\n\rEnrolResponse\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\x19\n\x11\x63\x65rtificate_chain\x18\x04 \x03(\x0c\x12\x10\n\x08\x61lliance\x18\x05 \x01(\t\x12\x13\n\x0bhub_address\x18\x06 \x01(\t\x12\x0f\n\x07log_key\x18\x07 \x01(\x0c\"J\n\x17RenewCertificateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\"5\n\x18RenewCertificateResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x03(\x0c\"\xb1\x01\n\x11\x45nrolAgentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x04 \x01(\x0c\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12identity_signature\x18\x06 \x01(\x0c\"\x8b\x01\n\x12\x45nrolAgentResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.alliance.v1.MemberRole\x12\x19\n\x11\x63\x65rtificate_chain\x18\x03 \x03(\x0c\x12\x13\n\x0bhub_address\x18\x04 \x01(\t\x12\x0f\n\x07log_key\x18\x05 \x01(\x0c\"\xa8\x01\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.alliance.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x12RevokeAgentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"8\n\x13RevokeAgentResponse\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.alliance.v1.Agent\"\x8c\x01\n\x1fIssueOperatorCertificateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12&\n\x04role\x18\x03 \x01(\x0e\x32\x18.alliance.v1.ConsoleRole\x12\x1b\n\x13\x63\x65rtificate_request\x18\x04 \x01(\x0c\"n\n IssueOperatorCertificateResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x03(\x0c\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xce\x01\n\nMemberRole\x12\x1b\n\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEMBER_ROLE_BRAND\x10\x01\x12\x1b\n\x17MEMBER_ROLE_MARKETPLACE\x10\x02\x12\x1b\n\x17MEMBER_ROLE_ASSOCIATION\x10\x03\x12\x19\n\x15MEMBER_ROLE_REGULATOR\x10\x04\x12\x1f\n\x1bMEMBER_ROLE_LAW_ENFORCEMENT\x10\x05\x12\x16\n\x12MEMBER_ROLE_EXPERT\x10\x06*\x91\x01\n\x0b\x43onsoleRole\x12\x1c\n\x18\x43ONSOLE_ROLE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONSOLE_ROLE_VIEWER\x10\x01\x12\x19\n\x15\x43ONSOLE_ROLE_OPERATOR\x10\x02\x12\x16\n\x12\x43ONSOLE_ROLE_ADMIN\x10\x03\x12\x18\n\x14\x43ONSOLE_ROLE_AUDITOR\x10\x04\x32\x9c\x04\n\x10\x45nrolmentService\x12>\n\x05\x45nrol\x12\x19.alliance.v1.EnrolRequest\x1a\x1a.alliance.v1.EnrolResponse\x12_\n\x10RenewCertificate\x12$.alliance.v1.RenewCertificateRequest\x1a%.alliance.v1.RenewCertificateResponse\x12M\n\nEnrolAgent\x12\x1e.alliance.v1.EnrolAgentRequest\x1a\x1f.alliance.v1.EnrolAgentResponse\x12M\n\nListAgents\x12\x1e.alliance.v1.ListAgentsRequest\x1a\x1f.alliance.v1.ListAgentsResponse\x12P\n\x0bRevokeAgent\x12\x1f.alliance.v1.RevokeAgentRequest\x1a .alliance.v1.RevokeAgentResponse\x12w\n\x18IssueOperatorCertificate\x12,.alliance.v1.IssueOperatorCertificateRequest\x1a-.alliance.v1.IssueOperatorCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'alliance.v1.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEMBERROLE']._serialized_start=863
-  _globals['_MEMBERROLE']._serialized_end=1069
-  _globals['_CONSOLEROLE']._serialized_start=1072
-  _globals['_CONSOLEROLE']._serialized_end=1217
+  _globals['_MEMBERROLE']._serialized_start=1613
+  _globals['_MEMBERROLE']._serialized_end=1819
+  _globals['_CONSOLEROLE']._serialized_start=1822
+  _globals['_CONSOLEROLE']._serialized_end=1967
   _globals['_MEMBERIDENTITY']._serialized_start=77
   _globals['_MEMBERIDENTITY']._serialized_end=135
   _globals['_ENROLREQUEST']._serialized_start=138
@@ -46,10 +46,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=550
   _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=552
   _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=605
-  _globals['_ISSUEOPERATORCERTIFICATEREQUEST']._serialized_start=608
-  _globals['_ISSUEOPERATORCERTIFICATEREQUEST']._serialized_end=748
-  _globals['_ISSUEOPERATORCERTIFICATERESPONSE']._serialized_start=750
-  _globals['_ISSUEOPERATORCERTIFICATERESPONSE']._serialized_end=860
-  _globals['_ENROLMENTSERVICE']._serialized_start=1220
-  _globals['_ENROLMENTSERVICE']._serialized_end=1520
+  _globals['_ENROLAGENTREQUEST']._serialized_start=608
+  _globals['_ENROLAGENTREQUEST']._serialized_end=785
+  _globals['_ENROLAGENTRESPONSE']._serialized_start=788
+  _globals['_ENROLAGENTRESPONSE']._serialized_end=927
+  _globals['_AGENT']._serialized_start=930
+  _globals['_AGENT']._serialized_end=1098
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1100
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1158
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1160
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1241
+  _globals['_REVOKEAGENTREQUEST']._serialized_start=1243
+  _globals['_REVOKEAGENTREQUEST']._serialized_end=1297
+  _globals['_REVOKEAGENTRESPONSE']._serialized_start=1299
+  _globals['_REVOKEAGENTRESPONSE']._serialized_end=1355
+  _globals['_ISSUEOPERATORCERTIFICATEREQUEST']._serialized_start=1358
+  _globals['_ISSUEOPERATORCERTIFICATEREQUEST']._serialized_end=1498
+  _globals['_ISSUEOPERATORCERTIFICATERESPONSE']._serialized_start=1500
+  _globals['_ISSUEOPERATORCERTIFICATERESPONSE']._serialized_end=1610
+  _globals['_ENROLMENTSERVICE']._serialized_start=1970
+  _globals['_ENROLMENTSERVICE']._serialized_end=2510
 # @@protoc_insertion_point(module_scope)

@@ -94,6 +94,78 @@ class RenewCertificateResponse(_message.Message):
     certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, certificate_chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class EnrolAgentRequest(_message.Message):
+    __slots__ = ("request_id", "member", "agent", "certificate_request", "request_time", "identity_signature")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    member: str
+    agent: str
+    certificate_request: bytes
+    request_time: _timestamp_pb2.Timestamp
+    identity_signature: bytes
+    def __init__(self, request_id: _Optional[str] = ..., member: _Optional[str] = ..., agent: _Optional[str] = ..., certificate_request: _Optional[bytes] = ..., request_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identity_signature: _Optional[bytes] = ...) -> None: ...
+
+class EnrolAgentResponse(_message.Message):
+    __slots__ = ("agent", "role", "certificate_chain", "hub_address", "log_key")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    HUB_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LOG_KEY_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    role: MemberRole
+    certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
+    hub_address: str
+    log_key: bytes
+    def __init__(self, agent: _Optional[str] = ..., role: _Optional[_Union[MemberRole, str]] = ..., certificate_chain: _Optional[_Iterable[bytes]] = ..., hub_address: _Optional[str] = ..., log_key: _Optional[bytes] = ...) -> None: ...
+
+class Agent(_message.Message):
+    __slots__ = ("name", "create_time", "expire_time", "revoke_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    create_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    revoke_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListAgentsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAgentsResponse(_message.Message):
+    __slots__ = ("agents", "next_page_token")
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    agents: _containers.RepeatedCompositeFieldContainer[Agent]
+    next_page_token: str
+    def __init__(self, agents: _Optional[_Iterable[_Union[Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RevokeAgentRequest(_message.Message):
+    __slots__ = ("request_id", "name")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    name: str
+    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class RevokeAgentResponse(_message.Message):
+    __slots__ = ("agent",)
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    agent: Agent
+    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
 class IssueOperatorCertificateRequest(_message.Message):
     __slots__ = ("request_id", "operator", "role", "certificate_request")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

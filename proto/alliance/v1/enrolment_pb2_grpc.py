@@ -47,6 +47,21 @@ class EnrolmentServiceStub:
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.RenewCertificateRequest.SerializeToString,
                 response_deserializer=alliance_dot_v1_dot_enrolment__pb2.RenewCertificateResponse.FromString,
                 _registered_method=True)
+        self.EnrolAgent = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/EnrolAgent',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.EnrolAgentRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.EnrolAgentResponse.FromString,
+                _registered_method=True)
+        self.ListAgents = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/ListAgents',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.ListAgentsRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListAgentsResponse.FromString,
+                _registered_method=True)
+        self.RevokeAgent = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/RevokeAgent',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.FromString,
+                _registered_method=True)
         self.IssueOperatorCertificate = channel.unary_unary(
                 '/alliance.v1.EnrolmentService/IssueOperatorCertificate',
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.IssueOperatorCertificateRequest.SerializeToString,
@@ -77,6 +92,31 @@ class EnrolmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EnrolAgent(self, request, context):
+        """Issues a certificate for a further or a returning agent of a member, proved by the member identity: the way
+        back for an agent that was lost, or whose certificate ran out. Served on the enrolment listener only.
+        Caller: anyone holding a member's identity (while it is in the alliance).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAgents(self, request, context):
+        """Lists the agents of the calling member, revoked ones too.
+        Caller: any active member (its own agents only).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAgent(self, request, context):
+        """Revokes every certificate of one agent, for good: it gets no other under that name.
+        Caller: any active member (another agent of its own).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueOperatorCertificate(self, request, context):
         """Issues a certificate for a console user.
         Caller: admin.
@@ -97,6 +137,21 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.RenewCertificate,
                     request_deserializer=alliance_dot_v1_dot_enrolment__pb2.RenewCertificateRequest.FromString,
                     response_serializer=alliance_dot_v1_dot_enrolment__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'EnrolAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrolAgent,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.EnrolAgentRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.EnrolAgentResponse.SerializeToString,
+            ),
+            'ListAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgents,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListAgentsRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.ListAgentsResponse.SerializeToString,
+            ),
+            'RevokeAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAgent,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.SerializeToString,
             ),
             'IssueOperatorCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueOperatorCertificate,
@@ -161,6 +216,87 @@ class EnrolmentService:
             '/alliance.v1.EnrolmentService/RenewCertificate',
             alliance_dot_v1_dot_enrolment__pb2.RenewCertificateRequest.SerializeToString,
             alliance_dot_v1_dot_enrolment__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrolAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/EnrolAgent',
+            alliance_dot_v1_dot_enrolment__pb2.EnrolAgentRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.EnrolAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/ListAgents',
+            alliance_dot_v1_dot_enrolment__pb2.ListAgentsRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.ListAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/RevokeAgent',
+            alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.FromString,
             options,
             channel_credentials,
             insecure,
