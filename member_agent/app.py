@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from alliance.errors import NotFound
+from sqlalchemy import select
+
+from alliance import merkle
+from alliance.errors import AllianceError, FailedPrecondition, NotFound
 from alliance.names import BankId, bank_id, group_id, member_id, qualified
-from member_agent import hub_client, keystore, limits, state
-from member_agent.audit_log import AuditLog
+from member_agent import evidence, hub_client, keystore, limits, state
+from member_agent.audit_log import AuditLog, leaf_table
 from member_agent.catalog.service import CatalogService
 from member_agent.clock import utc_now
 from member_agent.config import Home, Settings
@@ -28,10 +31,13 @@ from member_agent.sharing.publishing import Publisher, Target
 from member_agent.sharing.sync import Synchroniser
 from member_agent.training.consents import consent_table, result_table
 from member_agent.training.trainer import Limits, Trainer
+from member_agent.witness import Witnesses
 
 # Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
 DECODER_MEMORY = 1 << 30
 _TABLES = (published_table, consent_table, result_table)
+# Of the log as held, in the evidence of an alarm.
+_EVIDENCE_LEAVES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +52,27 @@ class Agent:
     ledger: Ledger
     log: AuditLog
     directory: Directory
+    witnesses: Witnesses
     keyring: Keyring
     banks: BankStore
     outbox: Outbox
     synchroniser: Synchroniser
+    transcript: evidence.Transcript
 
     def connect(self) -> HubClient:
         """Use as a context manager."""
-        return hub_client.connect(self.home, self.settings, self.secrets, self.ledger)
+        return hub_client.connect(self.home, self.settings, self.secrets, self.ledger, self.transcript)
 
     def audit(self, hub: HubClient) -> None:
-        """Verifies what is new in the log, and that no identity in it claims to be ours. Raises: Corrupt."""
-        self.log.update_quietly(hub)
+        """Verifies what is new in the log and what others saw of it, and that no identity in it claims to be ours.
+
+        Raises: Corrupt.
+        """
+        try:
+            self.witnesses.exchange(hub)
+        except FailedPrecondition as error:
+            if error.reason != "LOG_EMPTY":
+                raise
         self.directory.watch_own()
 
     def decoder(self) -> ImageDecoder:
@@ -90,7 +105,10 @@ class Agent:
 
 @contextmanager
 def open_agent(home: Home) -> Iterator[Agent]:
-    """Wires an agent. Raises: FailedPrecondition (not joined, passphrase), NotAuthenticated, Corrupt."""
+    """Wires an agent, and keeps evidence of what makes it stop.
+
+    Raises: FailedPrecondition (not joined, passphrase), NotAuthenticated, Corrupt.
+    """
     settings, _ = home.load()
     limits.apply(settings)
     secrets = keystore.load(home.keys_file, keystore.passphrase(home.passphrase_file(settings), create=False))
@@ -101,7 +119,13 @@ def open_agent(home: Home) -> Iterator[Agent]:
         stack.callback(ledger.close)
         banks = BankStore(home.banks_file)
         stack.callback(banks.close)
-        yield _wire(home, settings, secrets, db, ledger, banks)
+        agent = _wire(home, settings, secrets, db, ledger, banks)
+        try:
+            yield agent
+        except AllianceError as error:
+            if error.reason in evidence.ALARMS:
+                evidence.keep(home.evidence, error, _scene(agent), agent.transcript, now=utc_now())
+            raise
 
 
 def _wire(
@@ -119,10 +143,31 @@ def _wire(
         ledger=ledger,
         log=log,
         directory=directory,
+        witnesses=Witnesses(db, alliance=settings.hub_alliance, identity=identity, log=log, directory=directory),
         keyring=Keyring(db, identity=identity, data_key=secrets.data_key, log=log, directory=directory),
         banks=banks,
         outbox=Outbox(db, home.outbox_lock),
         synchroniser=Synchroniser(banks, directory=directory, parts=home.parts, lock=home.sync_lock),
+        transcript=evidence.Transcript(),
+    )
+
+
+def _scene(agent: Agent) -> evidence.Scene:
+    """Where this agent stands, from its own files alone."""
+    with agent.db.read() as tx:
+        leaves = tx.execute(select(leaf_table).order_by(leaf_table.c.leaf_index)).mappings().all()
+    grown, _ = merkle.Frontier().append(bytes(leaf["hash"]) for leaf in leaves)
+    return evidence.Scene(
+        alliance=agent.settings.hub_alliance,
+        member=agent.settings.hub_member,
+        hub=agent.settings.hub_address,
+        log_key=agent.settings.hub_log_key,
+        log_size=grown.size,
+        log_root=grown.root.hex(),
+        leaves=[
+            {name: value.hex() if isinstance(value, bytes) else value for name, value in leaf.items()}
+            for leaf in leaves[-_EVIDENCE_LEAVES:]
+        ],
     )
 
 

@@ -91,6 +91,11 @@ class Home:
         return self.path / "ledger.db"
 
     @property
+    def evidence(self) -> Path:
+        """What the hub showed and said when an alarm stopped this agent."""
+        return self.path / "evidence"
+
+    @property
     def daemon_lock(self) -> Path:
         return self.path / "run.lock"
 

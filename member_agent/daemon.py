@@ -21,17 +21,17 @@ from member_agent import enrolment
 from member_agent.app import Agent, open_agent
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home
+from member_agent.evidence import ALARMS
 from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
 from member_agent.training.tasks import TaskRunner
+from member_agent.witness import MISSING_AFTER
 
 log = structlog.get_logger()
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 # A certificate is renewed when two thirds of its life are over.
 RENEW_AT = 2 / 3
-# The hub showed what only a lying hub shows: the agent stops, and keeps its home as evidence.
-ALARMS = frozenset({"LOG_FORKED", "CHECKPOINT_FORGED", "IDENTITY_CHANGED", "COMMITMENT_MISMATCH", "GROUP_MISMATCH"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,7 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
     """Everything there is to do now, in the order that each step needs the one before."""
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("audit", lambda: agent.audit(hub)),
+        ("witnesses", lambda: _witnesses(agent)),
         ("keys", lambda: _keys(agent, hub)),
         ("outbox", lambda: agent.outbox.drain(hub)),
         ("sync", lambda: agent.synchroniser.run(hub)),
@@ -165,6 +166,12 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
             if error.reason in ALARMS:
                 raise
             log.error("step_failed", step=name, reason=error.reason, message=error.message)
+
+
+def _witnesses(agent: Agent) -> None:
+    """Says that nobody else was heard of for a day: the hub may hold back what would show that it lies."""
+    if agent.witnesses.missing():
+        log.warning("witnesses_missing", hours=MISSING_AFTER.total_seconds() / 3600)
 
 
 def _keys(agent: Agent, hub: HubClient) -> None:

@@ -19,6 +19,7 @@ from alliance.v1 import membership_pb2
 from member_agent import egress
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home, Settings
+from member_agent.evidence import Transcript
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
 
@@ -49,16 +50,21 @@ _TLS_TROUBLE = (
 class HubClient:
     """A mutual TLS connection as this agent; use as a context manager."""
 
-    def __init__(self, opened: grpc.Channel, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, opened: grpc.Channel, ledger: Ledger, *, clock: Clock = utc_now, transcript: Transcript | None = None
+    ) -> None:
         self._channel = opened
         self._ledger = ledger
         self._clock = clock
+        self._transcript = transcript or Transcript()
 
     def call(self, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
         """A unary call. Raises: NotPermitted before anything is sent; else what the hub answered."""
         permitted = self._passed(request)
         with _explained():
-            return channel.call(self._channel, permitted.message, response, timeout=timeout)
+            answer = channel.call(self._channel, permitted.message, response, timeout=timeout)
+        self._transcript.heard(answer)
+        return answer
 
     def pages(self, request: Any, response: type[R], items: Callable[[R], Any]) -> Iterator[Any]:
         """Every item of a paged list."""
@@ -119,7 +125,9 @@ def _explained() -> Iterator[None]:
         raise Unavailable(error.message, reason=error.reason, remedy='see "alliance-agent doctor"') from error
 
 
-def connect(home: Home, settings: Settings, held: Secrets, ledger: Ledger) -> HubClient:
+def connect(
+    home: Home, settings: Settings, held: Secrets, ledger: Ledger, transcript: Transcript | None = None
+) -> HubClient:
     """Dials the hub, directly or through the proxy; the connection is made by the first call."""
     from cryptography.hazmat.primitives import serialization
 
@@ -132,4 +140,4 @@ def connect(home: Home, settings: Settings, held: Secrets, ledger: Ledger) -> Hu
         chain=tls.chain_pem(held.chain),
         proxy=settings.hub_proxy,
     )
-    return HubClient(opened, ledger)
+    return HubClient(opened, ledger, transcript=transcript)
