@@ -89,6 +89,16 @@ def identity_digest(signing_key: bytes, sealing_key: bytes) -> Digest:
     return sha256(encode("alliance/v1/identity", signing_key, sealing_key))
 
 
+def admission_bytes(alliance: str, member: MemberId, role: str, identity: bytes) -> bytes:
+    """What a member signs to admit another: name, role and identity digest."""
+    return encode("alliance/v1/admission", alliance, member, role, identity)
+
+
+def admission_digest(signed: bytes, signature: bytes) -> Digest:
+    """What the log holds of an admission: binds the very signature."""
+    return sha256(encode("alliance/v1/admission-signed", signed, signature))
+
+
 def epoch_commitment(group: GroupId, epoch: int, secret: bytes) -> Digest:
     """Binds an epoch secret before anyone uses it; hiding since the secret has 256 bits."""
     return Digest(hmac.new(secret, encode("alliance/v1/epoch-commitment", group, epoch), hashlib.sha256).digest())
