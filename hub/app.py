@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ from hub.fingerprints.service import FingerprintService
 from hub.keys.rpc import KeyRpc
 from hub.keys.service import KeyService
 from hub.membership.enrolment import EnrolmentService
-from hub.membership.rpc import EnrolmentRpc, MembershipRpc
+from hub.membership.rpc import EnrolmentRpc, Look, MembershipRpc, Shown
 from hub.membership.service import MembershipService
 from hub.migrations import require_current
 from hub.pki.service import PkiService, load_log_key
 from hub.runtime import server
 from hub.runtime.access import Listener
 from hub.runtime.caller import MEMBERS, Caller
-from hub.runtime.changes import Changes
+from hub.runtime.changes import Changes, Topic
 from hub.runtime.clock import Clock, micros, utc_now
 from hub.runtime.db import Database, ProcessLock
 from hub.runtime.edge import Edge, Guard, Runtime
@@ -124,14 +124,12 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
     )
 
 
-def snapshot_of(
-    services: Services,
-) -> Callable[[Connection, MemberId], dict[str, tuple[str, membership_pb2.WatchResponse]]]:
-    """What a member's watch compares: the heads of its banks, the keys and members of its groups."""
+def looks_of(services: Services) -> Mapping[Topic, Look]:
+    """What a member's watch compares: its groups' members and keys and the heads of its banks; its task."""
 
-    def snapshot(tx: Connection, member: MemberId) -> dict[str, tuple[str, membership_pb2.WatchResponse]]:
+    def sharing(tx: Connection, member: MemberId) -> Shown:
         caller = Caller(who=next(iter(MEMBERS)), name=member)
-        seen: dict[str, tuple[str, membership_pb2.WatchResponse]] = {}
+        seen: Shown = {}
         for group in services.membership.groups(tx, caller, after=None, limit=1000):
             state = f"{services.keys.group_state(tx, group.id)}:{hash(group.members)}"
             hint = membership_pb2.WatchResponse(group=membership_pb2.GroupHint(group=group.id))
@@ -139,13 +137,15 @@ def snapshot_of(
         for bank in services.fingerprints.banks(tx, caller, after=None, limit=1000):
             bank_hint = membership_pb2.BankHint(bank=bank.id, head_seq=bank.head_seq)
             seen[bank.id] = (str(bank.head_seq), membership_pb2.WatchResponse(bank=bank_hint))
-        task = services.rounds.task(tx, member)
-        if task is not None:
-            state = f"{task.round.id}:{task.kind}"
-            seen["task"] = (state, membership_pb2.WatchResponse(task=task_message(task)))
         return seen
 
-    return snapshot
+    def tasks(tx: Connection, member: MemberId) -> Shown:
+        task = services.rounds.task(tx, member)
+        if task is None:
+            return {}
+        return {"task": (f"{task.round}:{task.kind}", membership_pb2.WatchResponse(task=task_message(task)))}
+
+    return {Topic.SHARING: sharing, Topic.TASKS: tasks}
 
 
 class Hub:
@@ -197,11 +197,20 @@ class Hub:
         targets = self._targets()
         edge = Edge(runtime, Listener.MAIN)
         main.add_generic_rpc_handlers(
-            tuple(edge.handler(DESCRIPTORS[name], target) for name, target in targets.items())
+            tuple(
+                edge.handler(DESCRIPTORS[name], target, committed=self._committed(name))
+                for name, target in targets.items()
+            )
         )
         enrolment_edge = Edge(runtime, Listener.ENROLMENT)
         enrolment.add_generic_rpc_handlers(
-            (enrolment_edge.handler(DESCRIPTORS["EnrolmentService"], targets["EnrolmentService"]),)
+            (
+                enrolment_edge.handler(
+                    DESCRIPTORS["EnrolmentService"],
+                    targets["EnrolmentService"],
+                    committed=self._committed("EnrolmentService"),
+                ),
+            )
         )
         await _add_health(main)
         enable_server_reflection([DESCRIPTORS[name].full_name for name in targets], main)
@@ -227,14 +236,18 @@ class Hub:
         self._pool.shutdown()
         log.info("hub_stopped")
 
+    def _committed(self, service: str) -> Callable[[], None]:
+        """A watch shows of rounds only a member's task, which the runner makes."""
+        return self._changes.tell_listeners if service == "FederationService" else self._changes.bump
+
     def _start_rounds(self) -> None:
-        """Mutations wake the runner; what the runner changes wakes the watchers, on their own loop."""
+        """Mutations wake the runner; what it asks of members wakes their watchers, on their own loop."""
         loop, services = asyncio.get_running_loop(), self._services
 
-        def changed() -> None:
-            loop.call_soon_threadsafe(self._changes.tell_watchers)
+        def asked(members: Collection[MemberId]) -> None:
+            loop.call_soon_threadsafe(self._changes.tell_tasks, members)
 
-        self._runner = Runner(services.rounds, services.blobs.files, services.db, changed=changed)
+        self._runner = Runner(services.rounds, services.blobs.files, services.db, asked=asked)
         self._changes.listen(self._runner.wake)
         self._runner.start()
 
@@ -259,7 +272,7 @@ class Hub:
                 enrolment_address=self.enrolment_address,
                 clock=self._clock,
                 departed=services.fingerprints.departed,
-                snapshot=snapshot_of(services),
+                looks=looks_of(services),
             ),
         }
 

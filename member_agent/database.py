@@ -25,6 +25,7 @@ class LocalDatabase:
     def __init__(self, path: Path, metadata: MetaData, *, version: int, synchronous: str = "FULL") -> None:
         self._engine = create_engine(f"sqlite:///{path}")
         self._path = path
+        self._synchronous = synchronous
 
         @event.listens_for(self._engine, "connect")
         def configure(connection: Any, _record: Any) -> None:
@@ -59,17 +60,27 @@ class LocalDatabase:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Commits when the block ends, rolls back when it raises."""
-        with (
-            _translated(),
-            self._engine.connect().execution_options(alliance_write=True) as connection,
-            connection.begin(),
-        ):
-            yield connection
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
+        """Commits when the block ends, rolls back when it raises; not `synced` survives a kill and no power cut."""
+        with _translated(), self._engine.connect().execution_options(alliance_write=True) as connection:
+            if not synced:
+                _synchronise(connection, "NORMAL")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                if not synced:
+                    _synchronise(connection, self._synchronous)
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _synchronise(connection: Connection, mode: str) -> None:
+    """Of the connection, outside any transaction, where SQLite listens."""
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    raw.execute(f"PRAGMA synchronous={mode}").close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from alliance import tensors
 from alliance.errors import InvalidInput
 from alliance.names import group_id
 from alliance.v1 import federation_pb2 as pb
@@ -163,15 +164,16 @@ class FederationRpc:
 
 def task_message(task: Task) -> pb.Task:
     """A task with everything its code is told: the detector's settings and the strategy's."""
-    spec, one = task.detector.spec, task.round
-    settings = task_settings(spec.strategy, spec.strategy_settings, spec.train_settings, one.number)
+    spec = task.detector.spec
+    settings = task_settings(spec.strategy, spec.strategy_settings, spec.train_settings, task.number)
     return pb.Task(
-        round=f"rounds/{one.id}",
-        detector=one.detector,
+        round=f"rounds/{task.round}",
+        detector=task.detector.id,
         kind=pb.TaskKind.Name(task.kind),
-        number=one.number,
+        number=task.number,
         model_digest=task.model_digest,
-        deadline_time=timestamp(one.phase_deadline),
+        model_size=tensors.encoded_size(spec.arrays),
+        deadline_time=timestamp(task.deadline),
         settings=[pb.Setting(name=name, value=value) for name, value in settings],
     )
 

@@ -1,18 +1,21 @@
-"""The dull runner: steps open rounds until each waits, aggregates under a lease, sleeps until woken.
+"""The dull runner: takes open rounds as far as they go, aggregates under a lease, sleeps until woken.
 
-One thread. It is woken by every committed mutation (an answer, a trigger) and at the latest when a phase's
-deadline or a schedule is due; a hub that was killed goes on from what was stored.
+One thread. A committed mutation (an answer, a trigger) wakes it for the rounds that may go on by it; every second it
+looks at all of them, since deadlines pass, members come and leave, and schedules are due. A hub that was killed goes
+on from what was stored.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
 
 from alliance.errors import AllianceError
+from alliance.names import MemberId
 from hub.blobs.files import BlobFiles
 from hub.federation.aggregation import aggregate
 from hub.federation.model import RoundId
@@ -20,15 +23,17 @@ from hub.federation.service import Outcome, RoundService, Work
 from hub.runtime.db import Database
 
 log = structlog.get_logger()
-# Schedules and presence are looked at this often even when nothing happens.
+# Schedules, deadlines and presence are looked at this often even when nothing happens.
 TICK = 1.0
 
 
 class Runner:
-    """`changed` tells watchers that tasks may have changed; it is called from the runner's thread."""
+    """`asked` hears of members that may have a new task; it is called from the runner's thread."""
 
-    def __init__(self, rounds: RoundService, files: BlobFiles, db: Database, *, changed: Callable[[], None]) -> None:
-        self._rounds, self._files, self._db, self._changed = rounds, files, db, changed
+    def __init__(
+        self, rounds: RoundService, files: BlobFiles, db: Database, *, asked: Callable[[Collection[MemberId]], None]
+    ) -> None:
+        self._rounds, self._files, self._db, self._asked = rounds, files, db, asked
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="round-runner", daemon=True)
@@ -49,49 +54,54 @@ class Runner:
         self._thread.join()
 
     def _run(self) -> None:
+        tick = time.monotonic()
         while not self._stopping:
             self._wake.clear()
-            self._tried(self.turn)
-            self._wake.wait(TICK)
+            everything = time.monotonic() >= tick
+            if everything:
+                tick = time.monotonic() + TICK
+            self._tried(partial(self.turn, everything=everything))
+            self._wake.wait(max(0.0, tick - time.monotonic()))
 
-    def turn(self) -> None:
-        """Everything there is to do now; what fails in one round, or in starting one, holds up no other round."""
-        self._tried(self._start_due)
-        while not self._stopping:
-            moved = [self._tried(partial(self._advance, round_id)) for round_id in self._open()]
-            if not any(moved):
+    def turn(self, *, everything: bool = True) -> None:
+        """What there is to do now: in all open rounds, or only in those that an answer or a trigger may have moved.
+
+        What fails in one round, or in starting one, holds up no other round.
+        """
+        if everything:
+            self._tried(self._start_due)
+        for round_id in self._open(everything=everything):
+            if self._stopping:
                 return
+            self._tried(partial(self._advance, round_id))
 
-    def _tried(self, work: Callable[[], bool | None]) -> bool:
-        """What the work returns; False where it failed, which the next turn tries again."""
+    def _tried(self, work: Callable[[], None]) -> None:
+        """What failed is tried again by a later turn."""
         try:
-            return bool(work())
+            work()
         except AllianceError as error:
             log.error("rounds_not_advanced", reason=error.reason, message=error.message)
         except Exception as error:
             log.error("round_runner_failed", exc_info=error)
-        return False
 
     def _start_due(self) -> None:
         with self._db.write() as tx:
             self._rounds.start_due(tx)
 
-    def _open(self) -> list[RoundId]:
+    def _open(self, *, everything: bool) -> list[RoundId]:
         with self._db.read() as tx:
-            return self._rounds.open_rounds(tx)
+            return self._rounds.open_rounds(tx) if everything else self._rounds.ripe_rounds(tx)
 
-    def _advance(self, round_id: RoundId) -> bool:
-        """One step; whether another may follow at once."""
+    def _advance(self, round_id: RoundId) -> None:
+        """Until the round, or the series it is of, waits for members."""
         with self._db.write() as tx:
             advanced = self._rounds.advance(tx, round_id)
-        if advanced.work is not None:
-            outcome = self._outcome(advanced.work)
+        self._asked(advanced.asked)
+        if (work := advanced.work) is not None:
+            outcome = self._outcome(work)
             with self._db.write() as tx:
-                self._rounds.conclude(tx, advanced.work, outcome)
-        moved = advanced.changed or advanced.work is not None
-        if moved:
-            self._changed()
-        return moved
+                self._rounds.conclude(tx, work, outcome)
+            self._asked([slot.member for slot in work.round.participants])
 
     def _outcome(self, work: Work) -> Outcome:
         """A failure of ours ends the round; tried again it would fail again, and the lease would hide it."""

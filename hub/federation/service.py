@@ -18,7 +18,7 @@ from alliance.v1 import federation_pb2 as pb
 from hub.audit.service import AuditService
 from hub.blobs.service import BlobService
 from hub.federation import round as machine
-from hub.federation import schedule, store, validate
+from hub.federation import round_store, schedule, store, validate
 from hub.federation.detectors import DetectorService, check_rounds
 from hub.federation.model import (
     Detector,
@@ -47,12 +47,14 @@ _ASKED: dict[int, tuple[RoundState, ParticipantState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a member is asked to do in a round now."""
+    """What a member is asked to do in a round now; `kind` is a wire value of TaskKind, `deadline` its phase's."""
 
-    round: Round
+    round: RoundId
+    number: int
     detector: Detector
     kind: int
     model_digest: Digest
+    deadline: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +81,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advanced:
-    """Whether a step changed the round, and what is to be aggregated now, if this runner has the lease."""
+    """Members that are asked to do something now; what is to be aggregated, if this runner has the lease."""
 
-    changed: bool
+    asked: tuple[MemberId, ...]
     work: Work | None
 
 
@@ -116,7 +118,7 @@ class RoundService:
         detector = self._detectors.get(tx, name)
         detector.require_approved()
         check_rounds(rounds, "rounds")
-        if (running := store.open_round(tx, name)) is not None:
+        if (running := round_store.open_round(tx, name)) is not None:
             raise FailedPrecondition(
                 f"rounds/{running.id} of {name} is {running.state}",
                 reason="ROUND_OPEN",
@@ -133,7 +135,7 @@ class RoundService:
                 continue
             store.save_schedule(tx, found.schedule)
             detector = self._detectors.get(tx, one.detector)
-            if store.open_round(tx, detector.id) is None:
+            if round_store.open_round(tx, detector.id) is None:
                 due = f"{one.id}@{found.due_time}"
                 self._start(tx, detector, one.plan, one.rounds, actor=one.id, due=due)
                 started += 1
@@ -150,7 +152,7 @@ class RoundService:
 
     def get(self, tx: Connection, caller: Caller, round_id: RoundId) -> Round:
         """Raises: NotFound, NotPermitted."""
-        found = store.find_round(tx, round_id)
+        found = round_store.find_round(tx, round_id)
         if found is None:
             raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="name")
         self._detectors.require_joined(tx, caller, found.detector)
@@ -162,31 +164,32 @@ class RoundService:
         """All of them to the console, to a member those of detectors it joined; newest first."""
         if detector is not None:
             self._detectors.require_joined(tx, caller, detector)
-            return store.rounds(tx, detectors=[detector], before=before, limit=limit)
+            return round_store.rounds(tx, detectors=[detector], before=before, limit=limit)
         visible = None
         if not caller.is_console:
             listed = self._detectors.visible(tx, caller, after=None, limit=1000)
             visible = [one.id for one in listed if caller.member in store.consents(tx, one.id)]
-        return store.rounds(tx, detectors=visible, before=before, limit=limit)
+        return round_store.rounds(tx, detectors=visible, before=before, limit=limit)
 
     def task(self, tx: Connection, member: MemberId) -> Task | None:
         """The member's open task: train while invited, evaluate once the aggregate is there."""
-        for round_id in store.tasks_of(tx, member):
-            found = store.find_round(tx, round_id)
-            slot = found.of(member) if found is not None else None
-            if found is None or slot is None:
-                continue
-            detector = self._detectors.get(tx, found.detector)
-            if found.state is RoundState.TRAINING and slot.state is ParticipantState.INVITED:
-                return Task(round=found, detector=detector, kind=pb.TASK_KIND_TRAIN, model_digest=found.model_digest)
-            if found.state is RoundState.EVALUATING and slot.state is ParticipantState.REPORTED:
-                digest = found.result_digest or found.model_digest
-                return Task(round=found, detector=detector, kind=pb.TASK_KIND_EVALUATE, model_digest=digest)
-        return None
+        found = round_store.task_round(tx, member, _ASKED.values())
+        if found is None:
+            return None
+        training = found.state is RoundState.TRAINING
+        return Task(
+            round=found.id,
+            number=found.number,
+            detector=self._detectors.get(tx, found.detector),
+            kind=pb.TASK_KIND_TRAIN if training else pb.TASK_KIND_EVALUATE,
+            model_digest=found.model_digest if training else found.result_digest or found.model_digest,
+            deadline=found.phase_deadline,
+        )
 
     def submit(self, tx: Connection, caller: Caller, round_id: RoundId, result: Result) -> tuple[bool, str]:
         """Whether it counts, and why not. What is late or repeated changes nothing."""
-        found, member = self._locked(tx, round_id), caller.member
+        member = caller.member
+        found = self._locked(tx, round_id, only=member)
         slot = found.of(member)
         if slot is None:
             raise NotFound(f"{member} has no slot in rounds/{round_id}", reason="NO_SLOT", field="round")
@@ -198,27 +201,37 @@ class RoundService:
         return answered.state is not ParticipantState.REFUSED, answered.reason
 
     def advance(self, tx: Connection, round_id: RoundId) -> Advanced:
-        """One step of the machine, saved; work to aggregate comes with a lease. Raises: NotFound."""
-        now = micros(self._clock())
-        found = self._locked(tx, round_id)
-        detector = self._detectors.get(tx, found.detector)
+        """Steps the machine until it waits, the next rounds of a series included; every transition has its leaf.
+
+        Work to aggregate comes with a lease. Raises: NotFound.
+        """
+        now, current = micros(self._clock()), self._locked(tx, round_id)
+        detector = self._detectors.get(tx, current.detector)
         members = self._detectors.taking_part(tx, detector)
         present = self._membership.present(tx, members, now=now)
-        absent = {p.member for p in found.participants} - set(members)
-        step = machine.step(machine.gone(found, absent), now, present, members)
-        if step.round != found:
-            self._save(tx, found, step.round, actor="hub")
-            if step.round.state is RoundState.RELEASED:
-                self._release(tx, detector, step.round)
-        if step.action is not Action.AGGREGATE:
-            return Advanced(changed=step.round != found, work=None)
-        epoch = store.claim(tx, round_id, now=now, until=now + LEASE)
-        work = None if epoch is None else Work(round=step.round, detector=detector, epoch=epoch)
-        return Advanced(changed=step.round != found, work=work)
+        asked: tuple[MemberId, ...] = ()
+        while True:
+            absent = {p.member for p in current.participants} - set(members)
+            step = machine.step(machine.gone(current, absent), now, present, members)
+            if step.round != current:
+                self._save(tx, current, step.round, actor="hub")
+            if step.round.state is not current.state:
+                asked = tuple(p.member for p in step.round.participants)
+            current = step.round
+            if step.action is Action.AGAIN:
+                continue
+            if current.state is RoundState.RELEASED and (following := self._release(tx, detector, current)):
+                detector, current = following
+                continue
+            if step.action is not Action.AGGREGATE:
+                return Advanced(asked=asked, work=None)
+            epoch = round_store.claim(tx, current.id, now=now, until=now + LEASE)
+            work = None if epoch is None else Work(round=current, detector=detector, epoch=epoch)
+            return Advanced(asked=asked, work=work)
 
     def conclude(self, tx: Connection, work: Work, outcome: Outcome) -> bool:
         """Saves an aggregation's outcome if its lease still holds; returns whether it did."""
-        if not store.holds(tx, work.round.id, work.epoch):
+        if not round_store.holds(tx, work.round.id, work.epoch):
             return False
         found, now = self._locked(tx, work.round.id), micros(self._clock())
         if found.state is not RoundState.AGGREGATING:
@@ -239,11 +252,15 @@ class RoundService:
         return True
 
     def open_rounds(self, tx: Connection) -> list[RoundId]:
-        return store.open_rounds(tx)
+        return round_store.open_rounds(tx)
+
+    def ripe_rounds(self, tx: Connection) -> list[RoundId]:
+        """Open rounds but those that wait for a member's answer."""
+        return round_store.ripe_rounds(tx, _ASKED.values())
 
     def recover(self, tx: Connection) -> None:
         """At the start of the one process of an embedded hub: leases of the process before are void."""
-        store.release_leases(tx)
+        round_store.release_leases(tx)
 
     def _start(
         self, tx: Connection, detector: Detector, plan: Plan, rounds: int, *, actor: str, due: str | None
@@ -260,12 +277,12 @@ class RoundService:
             phase_deadline=now + plan.deadline,
             model_digest=detector.model_digest,
         )
-        made = replace(planned, id=store.add_round(tx, planned, due=due))
+        made = replace(planned, id=round_store.add_round(tx, planned, due=due))
         self._audit.record(tx, event=f"round_planned:{detector.id}", actor=actor, subject=f"rounds/{made.id}")
         return made
 
-    def _release(self, tx: Connection, detector: Detector, released: Round) -> None:
-        """The aggregate becomes the detector's model; the next round of a series follows at once."""
+    def _release(self, tx: Connection, detector: Detector, released: Round) -> tuple[Detector, Round] | None:
+        """The aggregate becomes the detector's model; the next round of a series, if there is one, follows at once."""
         grown = replace(
             detector,
             model_digest=released.result_digest or detector.model_digest,
@@ -273,8 +290,9 @@ class RoundService:
             state_digest=released.state_digest,
         )
         store.save_detector(tx, grown)
-        if released.left:
-            self._start(tx, grown, released.plan, released.left, actor="hub", due=None)
+        if not released.left:
+            return None
+        return grown, self._start(tx, grown, released.plan, released.left, actor="hub", due=None)
 
     def _answered(self, tx: Connection, member: MemberId, slot: Participant, result: Result, spec: Spec) -> Participant:
         """The slot after this answer; one that cannot count is refused with its reason."""
@@ -306,15 +324,15 @@ class RoundService:
         self._blobs.require_uploaded(tx, member, found, expected)
         return found
 
-    def _locked(self, tx: Connection, round_id: RoundId) -> Round:
-        found = store.lock_round(tx, round_id)
+    def _locked(self, tx: Connection, round_id: RoundId, *, only: MemberId | None = None) -> Round:
+        found = round_store.lock_round(tx, round_id, only=only)
         if found is None:
             raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="round")
         return found
 
     def _save(self, tx: Connection, before: Round, after: Round, *, actor: str) -> None:
         """Saves, with a leaf for every transition and every answer."""
-        store.save_round(tx, before, after)
+        round_store.save_round(tx, before, after)
         subject = f"rounds/{after.id}"
         for slot in after.participants:
             known = before.of(slot.member)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from cryptography import x509
 from sqlalchemy import Connection
@@ -17,13 +18,14 @@ from hub.membership.enrolment import EnrolmentService
 from hub.membership.model import ConsoleRole, Group, Identity, Member, Role
 from hub.membership.service import Departed, MembershipService
 from hub.runtime.caller import Caller
-from hub.runtime.changes import happened
+from hub.runtime.changes import EVERYTHING, Topic
 from hub.runtime.clock import Clock, micros, timestamp
 from hub.runtime.edge import Session
 from hub.runtime.paging import page, page_request
 
 # What a member's watch shows of one moment: hint key -> (state, hint). A changed state is a hint.
-Snapshot = Callable[[Connection, MemberId], dict[str, tuple[str, pb.WatchResponse]]]
+Shown = dict[str, tuple[str, pb.WatchResponse]]
+Look = Callable[[Connection, MemberId], Shown]
 WATCH_SECONDS = 30 * 60
 HEARTBEAT_SECONDS = 20.0
 # Other hub replicas' changes wake nobody here: look again this often.
@@ -35,7 +37,7 @@ PRESENCE_SECONDS = 40
 class MembershipRpc:
     def __init__(
         self, service: MembershipService, enrolment: EnrolmentService, *, alliance: str, enrolment_address: str,
-        clock: Clock, departed: Departed, snapshot: Snapshot,
+        clock: Clock, departed: Departed, looks: Mapping[Topic, Look],
     ) -> None:  # fmt: skip
         self._service = service
         self._enrolment = enrolment
@@ -43,7 +45,7 @@ class MembershipRpc:
         self._enrolment_address = enrolment_address
         self._clock = clock
         self._departed = departed
-        self._snapshot = snapshot
+        self._looks = looks
         # Open watch streams by member: an agent that reconnects may have two for a moment.
         self._streams: Counter[MemberId] = Counter()
 
@@ -62,35 +64,43 @@ class MembershipRpc:
         return response
 
     async def watch(self, session: Session, request: pb.WatchRequest) -> AsyncIterator[pb.WatchResponse]:
-        """Compares snapshots; the caller is re-checked before every message."""
+        """Compares what there is with what it showed; the caller is re-checked before every message."""
         member, changes = session.caller.member, session.runtime.changes
-        seen: dict[str, str] = {}
+        seen: dict[Topic, dict[str, str]] = {topic: {} for topic in Topic}
         ends, beat, told = self._clock().timestamp() + WATCH_SECONDS, 0.0, 0.0
         session.runtime.metrics.watchers.inc()
         self._streams[member] += 1
         try:
-            while (now := self._clock().timestamp()) < ends:
-                change = changes.next()
-                await session.recheck()
-                if now - told >= PRESENCE_SECONDS / 2:
-                    await session.write(lambda tx: self._service.mark_present(tx, member, seconds=PRESENCE_SECONDS))
-                    told = now
-                    changes.bump()
-                current = await session.read(lambda tx: self._snapshot(tx, member))
-                for key, (state, hint) in current.items():
-                    if seen.get(key) != state:
-                        yield hint
+            with changes.watcher(member) as watcher:
+                topics = EVERYTHING
+                while (now := self._clock().timestamp()) < ends:
+                    found = await session.look(functools.partial(self._look, member, topics))
+                    if now - told >= PRESENCE_SECONDS / 2:
+                        await session.write(functools.partial(self._present, member))
+                        if not told:
+                            changes.tell_listeners()
+                        told = now
+                    for topic, shown in found.items():
+                        for key, (state, hint) in shown.items():
+                            if seen[topic].get(key) != state:
+                                yield hint
+                                beat = now
+                        seen[topic] = {key: state for key, (state, _) in shown.items()}
+                    if now - beat >= HEARTBEAT_SECONDS:
+                        yield pb.WatchResponse(heartbeat=pb.Heartbeat())
                         beat = now
-                seen = {key: state for key, (state, _) in current.items()}
-                if now - beat >= HEARTBEAT_SECONDS:
-                    yield pb.WatchResponse(heartbeat=pb.Heartbeat())
-                    beat = now
-                await happened(change, seconds=POLL_SECONDS)
+                    topics = await watcher.next(seconds=POLL_SECONDS)
         finally:
             session.runtime.metrics.watchers.dec()
             self._streams[member] -= 1
             if not self._streams[member]:
                 session.runtime.pool.submit(self._absent, session, member)
+
+    def _look(self, member: MemberId, topics: frozenset[Topic], tx: Connection) -> dict[Topic, Shown]:
+        return {topic: self._looks[topic](tx, member) for topic in topics}
+
+    def _present(self, member: MemberId, tx: Connection) -> None:
+        self._service.mark_present(tx, member, seconds=PRESENCE_SECONDS)
 
     def _absent(self, session: Session, member: MemberId) -> None:
         """In the worker pool, since an ended stream cannot wait."""

@@ -75,6 +75,15 @@ class Session:
         """Call per stream message, so that expiry and standing bite at once. Raises: NotAuthenticated, NotPermitted."""
         self.caller = await self.read(self._admit)
 
+    async def look(self, work: Callable[[Connection], R]) -> R:
+        """`recheck` and `read` of one moment."""
+
+        def checked(tx: Connection) -> tuple[Caller, R]:
+            return self._admit(tx), work(tx)
+
+        self.caller, found = await self.read(checked)
+        return found
+
     async def read(self, work: Callable[[Connection], R]) -> R:
         return await self._run(self.runtime.db.read, work)
 
@@ -104,11 +113,14 @@ class Edge:
         self._runtime = runtime
         self._listener = listener
 
-    def handler(self, service: ServiceDescriptor, target: object) -> Handler:
-        methods = {method.name: self._method(service, method, target) for method in service.methods}
+    def handler(self, service: ServiceDescriptor, target: object, *, committed: Callable[[], None]) -> Handler:
+        """`committed` is called on the event loop after every mutation of this service."""
+        methods = {method.name: self._method(service, method, target, committed) for method in service.methods}
         return grpc.method_handlers_generic_handler(service.full_name, methods)
 
-    def _method(self, service: ServiceDescriptor, method: MethodDescriptor, target: object) -> MethodHandler:
+    def _method(
+        self, service: ServiceDescriptor, method: MethodDescriptor, target: object, committed: Callable[[], None]
+    ) -> MethodHandler:
         name = f"{service.full_name}/{method.name}"
         parse = functools.partial(_parse, GetMessageClass(method.input_type))
         call = getattr(target, _snake(method.name))
@@ -116,13 +128,20 @@ class Edge:
             return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, parse, call))
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(functools.partial(self._stream_out, name, parse, call))
-        mutates = "request_id" in method.input_type.fields_by_name
-        return grpc.unary_unary_rpc_method_handler(functools.partial(self._unary, name, parse, call, mutates))
+        told = committed if "request_id" in method.input_type.fields_by_name else None
+        return grpc.unary_unary_rpc_method_handler(functools.partial(self._unary, name, parse, call, told))
 
     async def _unary(
-        self, name: str, parse: Callable[[bytes], Message], call: Any, mutates: bool, raw: bytes, context: Context
+        self,
+        name: str,
+        parse: Callable[[bytes], Message],
+        call: Any,
+        committed: Callable[[], None] | None,
+        raw: bytes,
+        context: Context,
     ) -> bytes:
-        runtime = self._runtime
+        """A mutation where there is somebody to tell that it committed."""
+        runtime, mutates = self._runtime, committed is not None
 
         def attempt() -> bytes:
             peer = _peer(context, runtime.alliance)
@@ -143,8 +162,8 @@ class Edge:
 
         async with _Observed(runtime.metrics, name, context):
             response = await asyncio.get_running_loop().run_in_executor(runtime.pool, work)
-            if mutates:
-                runtime.changes.bump()
+            if committed is not None:
+                committed()
             return response
 
     async def _stream_in(

@@ -16,7 +16,7 @@ from alliance.errors import FailedPrecondition
 from alliance.names import Digest
 from alliance.tensors import ArraySpec
 from hub.app import Services
-from hub.federation import store
+from hub.federation import round_store, store
 from hub.federation.model import (
     SECOND,
     DetectorId,
@@ -76,10 +76,10 @@ class Training:
         return write(self.services, lambda tx: rounds.trigger(tx, ADMIN, self.detector, PLAN, 1))
 
     def all_rounds(self) -> list[Round]:
-        return read(self.services, lambda tx: store.rounds(tx, detectors=None, before=None, limit=100))
+        return read(self.services, lambda tx: round_store.rounds(tx, detectors=None, before=None, limit=100))
 
     def found(self, round_id: RoundId) -> Round:
-        found = read(self.services, lambda tx: store.find_round(tx, round_id))
+        found = read(self.services, lambda tx: round_store.find_round(tx, round_id))
         assert found is not None
         return found
 
@@ -97,9 +97,9 @@ class Training:
         )
 
         def save(tx: Connection) -> None:
-            bare = store.lock_round(tx, made.id)
+            bare = round_store.lock_round(tx, made.id)
             assert bare is not None
-            store.save_round(tx, bare, replace(bare, state=RoundState.AGGREGATING, participants=slots))
+            round_store.save_round(tx, bare, replace(bare, state=RoundState.AGGREGATING, participants=slots))
 
         write(self.services, save)
         return made.id
