@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hub.audit import store as audit
 from hub.blobs import store as blobs
+from hub.federation import round_store as rounds
 from hub.federation import store as federation
 from hub.fingerprints import store as fingerprints
 from hub.keys import store as keys
@@ -24,4 +25,5 @@ __all__ = [
     "membership",
     "metadata",
     "pki",
+    "rounds",
 ]
