@@ -178,6 +178,17 @@ CLOSED_LIST: Mapping[str, _Entry] = {
     "alliance.v1.FingerprintHits": _listed("", batch_digest=_DIGEST, row=_number(0, 65_535), bucket=_number(1, 4)),
     "alliance.v1.ListHitsRequest": _listed("question", bank=_BANK, **_PAGE),
     "alliance.v1.GetCheckpointRequest": _listed("question"),
+    "alliance.v1.ListCosignaturesRequest": _listed("question", **_PAGE),
+    "alliance.v1.AddCosignatureRequest": _listed("cosignature", request_id=_ID, cosignature=_INSIDE),
+    "alliance.v1.Cosignature": _listed(
+        "",
+        tree_size=_COUNT,
+        root_hash=_DIGEST,
+        cosign_time=_INSIDE,
+        witness_key=_bytes(32, 32),
+        witness_certificate=_SIGNATURE,
+        signature=_bytes(64, 64),
+    ),
     "alliance.v1.ListLeavesRequest": _listed("question", start_index=_COUNT, **_PAGE),
     "alliance.v1.ProposeDetectorRequest": _listed(
         "detector", request_id=_ID, name=_DETECTOR, group=_GROUP, spec=_INSIDE, initial_digest=_DIGEST

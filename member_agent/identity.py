@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from alliance.errors import Corrupt
 from alliance.names import MemberId
@@ -63,6 +65,12 @@ class Identity:
 
     def sign(self, data: bytes) -> bytes:
         return self._signing.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    def witness_key(self) -> Ed25519PrivateKey:
+        """The key that cosigns heads of the log (ADR 0013): derived, so that every agent of the member has the same."""
+        secret = self._signing.private_numbers().private_value.to_bytes(32, "big")
+        seed = HKDF(hashes.SHA256(), length=32, salt=None, info=b"alliance/v1/witness-key").derive(secret)
+        return Ed25519PrivateKey.from_private_bytes(seed)
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """Raises: Corrupt for bytes not sealed to this member and purpose."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from alliance.cosignature import LAST_TIME
+from alliance.errors import InvalidInput
 from alliance.v1 import audit_pb2 as pb
 from hub.audit.service import AuditService
+from hub.audit.witnesses import Statement, WitnessService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import timestamp
 from hub.runtime.paging import page, page_request
 
 
 class AuditRpc:
-    def __init__(self, service: AuditService) -> None:
-        self._service = service
+    def __init__(self, service: AuditService, witnesses: WitnessService) -> None:
+        self._service, self._witnesses = service, witnesses
 
     def get_checkpoint(
         self, tx: Connection, caller: Caller, request: pb.GetCheckpointRequest
@@ -45,6 +48,42 @@ class AuditRpc:
     ) -> pb.GetConsistencyProofResponse:
         proof = self._service.consistency(tx, first=request.first_tree_size, second=request.second_tree_size)
         return pb.GetConsistencyProofResponse(hashes=proof)
+
+    def add_cosignature(
+        self, tx: Connection, caller: Caller, request: pb.AddCosignatureRequest
+    ) -> pb.AddCosignatureResponse:
+        said = request.cosignature
+        if not 0 <= said.cosign_time.seconds <= LAST_TIME:
+            raise InvalidInput("no time of the years 1970 to 9999", reason="TIME_INVALID", field="cosign_time")
+        statement = Statement(
+            size=said.tree_size,
+            root=said.root_hash,
+            time=said.cosign_time.seconds,
+            witness_key=said.witness_key,
+            certificate=said.witness_certificate,
+            signature=said.signature,
+        )
+        self._witnesses.add(tx, caller.member, statement)
+        return pb.AddCosignatureResponse()
+
+    def list_cosignatures(
+        self, tx: Connection, caller: Caller, request: pb.ListCosignaturesRequest
+    ) -> pb.ListCosignaturesResponse:
+        asked = page_request(request.page_size, request.page_token)
+        found = self._witnesses.newest(tx, after=asked.after, limit=asked.size + 1)
+        shown = page(found, asked, lambda said: said.member)
+        return pb.ListCosignaturesResponse(
+            cosignatures=[
+                pb.MemberCosignature(
+                    member=said.member,
+                    checkpoint=said.note,
+                    witness_key=said.witness_key,
+                    witness_certificate=said.certificate,
+                )
+                for said in shown.items
+            ],
+            next_page_token=shown.next_token,
+        )
 
     def verify_log(self, tx: Connection, caller: Caller, request: pb.VerifyLogRequest) -> pb.VerifyLogResponse:
         size, root, pending = self._service.verify(tx)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    ForeignKey,
     Integer,
     LargeBinary,
     Table,
@@ -18,9 +19,11 @@ from sqlalchemy import (
     insert,
     select,
     tuple_,
+    update,
 )
 
 from alliance.merkle import Node
+from alliance.names import MemberId
 from hub.runtime.db import AutoId, Int64, metadata
 
 queue_table = Table(
@@ -52,6 +55,18 @@ checkpoint_table = Table(
     Column("note", Text, nullable=False),
     Column("time", Int64, nullable=False),
 )
+# The newest statement of each member about a head that it saw; `time` in seconds, by the member's clock.
+cosignature_table = Table(
+    "audit_cosignature",
+    metadata,
+    Column("member", ForeignKey("member.name"), primary_key=True),
+    Column("size", Int64, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("time", Int64, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("witness_key", LargeBinary(32), nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+)
 # Node keys in one IN list; below SQLite's variable limit.
 _BATCH = 400
 
@@ -71,6 +86,16 @@ class StoredCheckpoint(NamedTuple):
     size: int
     root: bytes
     note: str
+
+
+class StoredCosignature(NamedTuple):
+    member: MemberId
+    size: int
+    root: bytes
+    time: int
+    note: str
+    witness_key: bytes
+    certificate: bytes
 
 
 # Any number, the same at every replica.
@@ -114,6 +139,41 @@ def save_checkpoint(tx: Connection, checkpoint: StoredCheckpoint, *, time: int) 
 def latest_checkpoint(tx: Connection) -> StoredCheckpoint | None:
     row = tx.execute(select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)).first()
     return None if row is None else StoredCheckpoint(row.size, bytes(row.root), row.note)
+
+
+def checkpoint(tx: Connection, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of exactly this size, if one was signed."""
+    row = tx.execute(select(checkpoint_table).where(checkpoint_table.c.size == size)).first()
+    return None if row is None else StoredCheckpoint(row.size, bytes(row.root), row.note)
+
+
+def save_cosignature(tx: Connection, said: StoredCosignature) -> None:
+    """In the place of the member's older one; a newer one stays."""
+    mine = cosignature_table.c.member == said.member
+    values = said._asdict()
+    held = tx.execute(select(cosignature_table.c.size, cosignature_table.c.time).where(mine).with_for_update()).first()
+    if held is None:
+        tx.execute(insert(cosignature_table).values(**values))
+    elif (held.size, held.time) <= (said.size, said.time):
+        tx.execute(update(cosignature_table).where(mine).values(**values))
+
+
+def cosignatures(tx: Connection, *, after: str | None, limit: int) -> list[StoredCosignature]:
+    query = select(cosignature_table).order_by(cosignature_table.c.member).limit(limit)
+    if after is not None:
+        query = query.where(cosignature_table.c.member > after)
+    return [
+        StoredCosignature(
+            member=MemberId(row.member),
+            size=row.size,
+            root=bytes(row.root),
+            time=row.time,
+            note=row.note,
+            witness_key=bytes(row.witness_key),
+            certificate=bytes(row.certificate),
+        )
+        for row in tx.execute(query)
+    ]
 
 
 def leaves(tx: Connection, *, start: int, limit: int) -> list[StoredLeaf]:

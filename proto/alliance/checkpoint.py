@@ -3,7 +3,8 @@
 A checkpoint (c2sp.org/tlog-checkpoint) is three lines, origin, size and root, and is carried in a signed
 note (c2sp.org/signed-note): the text, an empty line, then signature lines of Ed25519 keys. Promise:
 `open_note` returns a checkpoint only if the key asked for signed exactly its bytes; everything else raises
-`Corrupt`. Signatures of unknown keys are allowed and mean nothing, so that witnesses can add theirs.
+`Corrupt`. Signatures of unknown keys are allowed and mean nothing, so that witnesses can add theirs
+(`alliance.cosignature`).
 
 Whether one checkpoint extends another is `alliance.merkle.verify_consistency`.
 """
@@ -118,7 +119,7 @@ def sign_note(checkpoint: Checkpoint, *, name: str, key: Ed25519PrivateKey) -> s
     """The checkpoint as a note with one signature, by the key called `name`."""
     text = checkpoint.text()
     signature = NoteKey(name=name, public_key=key.public_key()).id + key.sign(text.encode())
-    return f"{text}\n{_SIGNATURE_LINE}{name} {b64encode(signature).decode()}\n"
+    return f"{text}\n{signature_line(name, signature)}"
 
 
 def open_note(note: str, *, origin: str, key: NoteKey) -> Checkpoint:
@@ -128,14 +129,8 @@ def open_note(note: str, *, origin: str, key: NoteKey) -> Checkpoint:
         Corrupt: CHECKPOINT_MALFORMED, CHECKPOINT_UNSIGNED (no line of this key), CHECKPOINT_FORGED (a line
             that names this key does not verify) or CHECKPOINT_ORIGIN (signed, of another log).
     """
-    if len(note) > MAX_NOTE_CHARS:
-        raise _malformed(f"it is longer than {MAX_NOTE_CHARS} characters")
-    body, separator, signatures = note.rpartition("\n\n")
-    lines = signatures.split("\n")
-    if not separator or lines.pop() or len(lines) > MAX_SIGNATURES:
-        raise _malformed("it does not end in an empty line and signature lines")
-    text = body + "\n"
-    ours = [value for name, value in map(_signature, lines) if name == key.name and value[:4] == key.id]
+    text, signatures = split_note(note)
+    ours = [value for name, value in signatures if name == key.name and value[:4] == key.id]
     if not ours:
         raise Corrupt(
             f"the checkpoint is not signed by {key.name}",
@@ -159,6 +154,26 @@ def open_note(note: str, *, origin: str, key: NoteKey) -> Checkpoint:
             remedy="ask the right hub",
         )
     return checkpoint
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text that is signed, and of each signature line the key's name and its id with what it signed.
+
+    Raises:
+        Corrupt: CHECKPOINT_MALFORMED.
+    """
+    if len(note) > MAX_NOTE_CHARS:
+        raise _malformed(f"it is longer than {MAX_NOTE_CHARS} characters")
+    body, separator, signatures = note.rpartition("\n\n")
+    lines = signatures.split("\n")
+    if not separator or lines.pop() or len(lines) > MAX_SIGNATURES:
+        raise _malformed("it does not end in an empty line and signature lines")
+    return body + "\n", [_signature(line) for line in lines]
+
+
+def signature_line(name: str, value: bytes) -> str:
+    """A line of a note; `value` is the key's id, then what the key made."""
+    return f"{_SIGNATURE_LINE}{name} {b64encode(value).decode()}\n"
 
 
 def _signature(line: str) -> tuple[str, bytes]:

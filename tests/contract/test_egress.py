@@ -22,6 +22,7 @@ from tests.kit.rpc import all_methods
 
 # What the agent sends. An addition is a decision: it stands here, in `member_agent/egress.py`, and in a review.
 SENT = {
+    "AddCosignatureRequest",
     "AddWrapsRequest",
     "CreateEpochRequest",
     "DownloadBlobRequest",
@@ -37,6 +38,7 @@ SENT = {
     "LeaveDetectorRequest",
     "ListAgentsRequest",
     "ListBanksRequest",
+    "ListCosignaturesRequest",
     "ListDetectorsRequest",
     "ListEntriesRequest",
     "ListGroupsRequest",

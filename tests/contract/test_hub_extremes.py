@@ -11,11 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alliance import canonical, tls
+from alliance import canonical, checkpoint, cosignature, tls
 from alliance.status import DOMAIN
 from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, federation_pb2, fingerprint_pb2, key_pb2, membership_pb2
 from hub.runtime.access import TABLE, Listener
@@ -131,8 +132,28 @@ class Scene:
             audit_pb2.ListLeavesRequest(page_size=1),
             audit_pb2.GetInclusionProofRequest(tree_size=2),
             audit_pb2.GetConsistencyProofRequest(first_tree_size=1, second_tree_size=2),
+            self._cosignature(),
+            audit_pb2.ListCosignaturesRequest(page_size=1),
         )
         return {request.DESCRIPTOR.name: request for request in requests}
+
+    def _cosignature(self) -> Message:
+        """A statement that counts, about the head there is."""
+        member, key = self.member, Ed25519PrivateKey.generate()
+        head = member.call(audit_pb2.GetCheckpointRequest(), audit_pb2.GetCheckpointResponse)
+        text, _ = checkpoint.split_note(head.checkpoint)
+        public = key.public_key().public_bytes_raw()
+        certified = cosignature.witness_bytes("alliance.example", member.name, public)
+        return audit_pb2.AddCosignatureRequest(
+            cosignature=audit_pb2.Cosignature(
+                tree_size=head.tree_size,
+                root_hash=head.root_hash,
+                cosign_time=Timestamp(seconds=1_700_000_000),
+                witness_key=public,
+                witness_certificate=member.sign(certified),
+                signature=cosignature.cosign(text, key=key, time=1_700_000_000),
+            )
+        )
 
     def _federation(self) -> tuple[Message, ...]:
         schedule = federation_pb2.Schedule(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61lliance/v1/audit.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetCheckpointRequest\"Q\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\x0c\"W\n\x04Leaf\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x32\n\x0eintegrate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x11ListLeavesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"P\n\x12ListLeavesResponse\x12!\n\x06leaves\x18\x01 \x03(\x0b\x32\x11.alliance.v1.Leaf\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x18GetInclusionProofRequest\x12\x12\n\nleaf_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"O\n\x1aGetConsistencyProofRequest\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"\x12\n\x10VerifyLogRequest\"J\n\x11VerifyLogResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x03\x12\x11\n\troot_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07pending\x18\x03 \x01(\x03\x32\xcf\x03\n\x0c\x41uditService\x12V\n\rGetCheckpoint\x12!.alliance.v1.GetCheckpointRequest\x1a\".alliance.v1.GetCheckpointResponse\x12M\n\nListLeaves\x12\x1e.alliance.v1.ListLeavesRequest\x1a\x1f.alliance.v1.ListLeavesResponse\x12\x62\n\x11GetInclusionProof\x12%.alliance.v1.GetInclusionProofRequest\x1a&.alliance.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.alliance.v1.GetConsistencyProofRequest\x1a(.alliance.v1.GetConsistencyProofResponse\x12J\n\tVerifyLog\x12\x1d.alliance.v1.VerifyLogRequest\x1a\x1e.alliance.v1.VerifyLogResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61lliance/v1/audit.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetCheckpointRequest\"Q\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\x0c\"W\n\x04Leaf\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x32\n\x0eintegrate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x11ListLeavesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"P\n\x12ListLeavesResponse\x12!\n\x06leaves\x18\x01 \x03(\x0b\x32\x11.alliance.v1.Leaf\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x18GetInclusionProofRequest\x12\x12\n\nleaf_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"O\n\x1aGetConsistencyProofRequest\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"\xa9\x01\n\x0b\x43osignature\x12\x11\n\ttree_size\x18\x01 \x01(\x03\x12\x11\n\troot_hash\x18\x02 \x01(\x0c\x12/\n\x0b\x63osign_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bwitness_key\x18\x04 \x01(\x0c\x12\x1b\n\x13witness_certificate\x18\x05 \x01(\x0c\x12\x11\n\tsignature\x18\x06 \x01(\x0c\"Z\n\x15\x41\x64\x64\x43osignatureRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x0b\x63osignature\x18\x02 \x01(\x0b\x32\x18.alliance.v1.Cosignature\"\x18\n\x16\x41\x64\x64\x43osignatureResponse\"i\n\x11MemberCosignature\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x13\n\x0bwitness_key\x18\x03 \x01(\x0c\x12\x1b\n\x13witness_certificate\x18\x04 \x01(\x0c\"@\n\x17ListCosignaturesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\x18ListCosignaturesResponse\x12\x34\n\x0c\x63osignatures\x18\x01 \x03(\x0b\x32\x1e.alliance.v1.MemberCosignature\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10VerifyLogRequest\"J\n\x11VerifyLogResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x03\x12\x11\n\troot_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07pending\x18\x03 \x01(\x03\x32\x8b\x05\n\x0c\x41uditService\x12V\n\rGetCheckpoint\x12!.alliance.v1.GetCheckpointRequest\x1a\".alliance.v1.GetCheckpointResponse\x12M\n\nListLeaves\x12\x1e.alliance.v1.ListLeavesRequest\x1a\x1f.alliance.v1.ListLeavesResponse\x12\x62\n\x11GetInclusionProof\x12%.alliance.v1.GetInclusionProofRequest\x1a&.alliance.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.alliance.v1.GetConsistencyProofRequest\x1a(.alliance.v1.GetConsistencyProofResponse\x12Y\n\x0e\x41\x64\x64\x43osignature\x12\".alliance.v1.AddCosignatureRequest\x1a#.alliance.v1.AddCosignatureResponse\x12_\n\x10ListCosignatures\x12$.alliance.v1.ListCosignaturesRequest\x1a%.alliance.v1.ListCosignaturesResponse\x12J\n\tVerifyLog\x12\x1d.alliance.v1.VerifyLogRequest\x1a\x1e.alliance.v1.VerifyLogResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,10 +50,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=623
   _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=625
   _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=670
-  _globals['_VERIFYLOGREQUEST']._serialized_start=672
-  _globals['_VERIFYLOGREQUEST']._serialized_end=690
-  _globals['_VERIFYLOGRESPONSE']._serialized_start=692
-  _globals['_VERIFYLOGRESPONSE']._serialized_end=766
-  _globals['_AUDITSERVICE']._serialized_start=769
-  _globals['_AUDITSERVICE']._serialized_end=1232
+  _globals['_COSIGNATURE']._serialized_start=673
+  _globals['_COSIGNATURE']._serialized_end=842
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_start=844
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_end=934
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_start=936
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_end=960
+  _globals['_MEMBERCOSIGNATURE']._serialized_start=962
+  _globals['_MEMBERCOSIGNATURE']._serialized_end=1067
+  _globals['_LISTCOSIGNATURESREQUEST']._serialized_start=1069
+  _globals['_LISTCOSIGNATURESREQUEST']._serialized_end=1133
+  _globals['_LISTCOSIGNATURESRESPONSE']._serialized_start=1135
+  _globals['_LISTCOSIGNATURESRESPONSE']._serialized_end=1240
+  _globals['_VERIFYLOGREQUEST']._serialized_start=1242
+  _globals['_VERIFYLOGREQUEST']._serialized_end=1260
+  _globals['_VERIFYLOGRESPONSE']._serialized_start=1262
+  _globals['_VERIFYLOGRESPONSE']._serialized_end=1336
+  _globals['_AUDITSERVICE']._serialized_start=1339
+  _globals['_AUDITSERVICE']._serialized_end=1990
 # @@protoc_insertion_point(module_scope)

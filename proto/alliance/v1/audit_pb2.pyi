@@ -79,6 +79,62 @@ class GetConsistencyProofResponse(_message.Message):
     hashes: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, hashes: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class Cosignature(_message.Message):
+    __slots__ = ("tree_size", "root_hash", "cosign_time", "witness_key", "witness_certificate", "signature")
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_HASH_FIELD_NUMBER: _ClassVar[int]
+    COSIGN_TIME_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    tree_size: int
+    root_hash: bytes
+    cosign_time: _timestamp_pb2.Timestamp
+    witness_key: bytes
+    witness_certificate: bytes
+    signature: bytes
+    def __init__(self, tree_size: _Optional[int] = ..., root_hash: _Optional[bytes] = ..., cosign_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., witness_key: _Optional[bytes] = ..., witness_certificate: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class AddCosignatureRequest(_message.Message):
+    __slots__ = ("request_id", "cosignature")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    cosignature: Cosignature
+    def __init__(self, request_id: _Optional[str] = ..., cosignature: _Optional[_Union[Cosignature, _Mapping]] = ...) -> None: ...
+
+class AddCosignatureResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MemberCosignature(_message.Message):
+    __slots__ = ("member", "checkpoint", "witness_key", "witness_certificate")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    checkpoint: str
+    witness_key: bytes
+    witness_certificate: bytes
+    def __init__(self, member: _Optional[str] = ..., checkpoint: _Optional[str] = ..., witness_key: _Optional[bytes] = ..., witness_certificate: _Optional[bytes] = ...) -> None: ...
+
+class ListCosignaturesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCosignaturesResponse(_message.Message):
+    __slots__ = ("cosignatures", "next_page_token")
+    COSIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    cosignatures: _containers.RepeatedCompositeFieldContainer[MemberCosignature]
+    next_page_token: str
+    def __init__(self, cosignatures: _Optional[_Iterable[_Union[MemberCosignature, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class VerifyLogRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

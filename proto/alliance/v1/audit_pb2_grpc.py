@@ -55,6 +55,16 @@ class AuditServiceStub:
                 request_serializer=alliance_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=alliance_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.FromString,
                 _registered_method=True)
+        self.AddCosignature = channel.unary_unary(
+                '/alliance.v1.AuditService/AddCosignature',
+                request_serializer=alliance_dot_v1_dot_audit__pb2.AddCosignatureRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_audit__pb2.AddCosignatureResponse.FromString,
+                _registered_method=True)
+        self.ListCosignatures = channel.unary_unary(
+                '/alliance.v1.AuditService/ListCosignatures',
+                request_serializer=alliance_dot_v1_dot_audit__pb2.ListCosignaturesRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_audit__pb2.ListCosignaturesResponse.FromString,
+                _registered_method=True)
         self.VerifyLog = channel.unary_unary(
                 '/alliance.v1.AuditService/VerifyLog',
                 request_serializer=alliance_dot_v1_dot_audit__pb2.VerifyLogRequest.SerializeToString,
@@ -68,7 +78,7 @@ class AuditServiceServicer:
 
     def GetCheckpoint(self, request, context):
         """Gets the newest signed checkpoint (C2SP tlog-checkpoint).
-        Caller: any active member; any console role.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,7 +86,7 @@ class AuditServiceServicer:
 
     def ListLeaves(self, request, context):
         """Lists leaves from an index on, in order.
-        Caller: any active member; any console role.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,7 +94,7 @@ class AuditServiceServicer:
 
     def GetInclusionProof(self, request, context):
         """Proves that a leaf is in the tree of a given size.
-        Caller: any active member; any console role.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +102,24 @@ class AuditServiceServicer:
 
     def GetConsistencyProof(self, request, context):
         """Proves that the tree of one size is a prefix of the tree of another.
-        Caller: any active member; any console role.
+        Caller: any active or unadmitted member; any console role.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddCosignature(self, request, context):
+        """States that the calling member saw a head of the log: a C2SP cosignature (tlog-cosignature, version 1).
+        The newest of each member is kept. It is no leaf itself: the log would never rest.
+        Caller: any active member.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCosignatures(self, request, context):
+        """Lists the newest cosignature of every member, so that members learn what the hub showed the others.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +155,16 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=alliance_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=alliance_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'AddCosignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCosignature,
+                    request_deserializer=alliance_dot_v1_dot_audit__pb2.AddCosignatureRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_audit__pb2.AddCosignatureResponse.SerializeToString,
+            ),
+            'ListCosignatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCosignatures,
+                    request_deserializer=alliance_dot_v1_dot_audit__pb2.ListCosignaturesRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_audit__pb2.ListCosignaturesResponse.SerializeToString,
             ),
             'VerifyLog': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyLog,
@@ -244,6 +281,60 @@ class AuditService:
             '/alliance.v1.AuditService/GetConsistencyProof',
             alliance_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.SerializeToString,
             alliance_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddCosignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.AuditService/AddCosignature',
+            alliance_dot_v1_dot_audit__pb2.AddCosignatureRequest.SerializeToString,
+            alliance_dot_v1_dot_audit__pb2.AddCosignatureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCosignatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.AuditService/ListCosignatures',
+            alliance_dot_v1_dot_audit__pb2.ListCosignaturesRequest.SerializeToString,
+            alliance_dot_v1_dot_audit__pb2.ListCosignaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,
