@@ -52,6 +52,7 @@ class LocalDatabase:
             )
         with self.write() as tx:
             metadata.create_all(tx)
+            _widen(tx, metadata)
             tx.exec_driver_sql(f"PRAGMA user_version = {version}")
 
     @contextmanager
@@ -74,6 +75,16 @@ class LocalDatabase:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _widen(tx: Connection, metadata: MetaData) -> None:
+    """Adds the columns that a table of an older agent lacks; they may be empty, as its rows have nothing there."""
+    for table in metadata.sorted_tables:
+        there = {row.name for row in tx.exec_driver_sql(f'PRAGMA table_info("{table.name}")')}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(tx.dialect)
+                tx.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')
 
 
 def _synchronise(connection: Connection, mode: str) -> None:

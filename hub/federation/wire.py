@@ -6,6 +6,7 @@ import math
 
 from alliance import tensors
 from alliance.errors import InvalidInput
+from alliance.gains import gain
 from alliance.tensors import ArraySpec
 from alliance.v1 import federation_pb2 as pb
 from hub.federation.model import Detector, Participant, Round, RoundState, Schedule, Spec, StrategyName
@@ -128,7 +129,7 @@ def summaries(participants: tuple[Participant, ...]) -> list[pb.MetricSummary]:
                 federated_mean=sum(federated) / len(federated),
                 federated_least=min(federated),
                 local_mean=sum(local for _, local in alone) / len(alone) if alone else 0.0,
-                members_not_worse=sum(value >= local for value, local in alone),
+                members_not_worse=sum(gain(name, value, local) >= 0 for value, local in alone),
             )
         )
     return found

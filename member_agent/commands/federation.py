@@ -163,7 +163,8 @@ def uplift(
     history: bool = typer.Option(False, "--history", help="Every round, not only the newest."),
     as_json: bool = JSON,
 ) -> None:
-    """What this member gains: the shared model and its own, both on its own held-back rows."""
+    """What this member gains: the shared model, its own and the blend of both, on its own held-back rows."""
+    from alliance.gains import gain
     from alliance.names import qualified
     from member_agent.app import open_agent
     from member_agent.training import consents
@@ -178,7 +179,8 @@ def uplift(
             "metric": one.metric,
             "local": round(one.local, 4),
             "federated": round(one.federated, 4),
-            "uplift": round(one.federated - one.local, 4),
+            "blended": None if one.blended is None else round(one.blended, 4),
+            "uplift": round(gain(one.metric, one.federated, one.local), 4),
             "rows": one.examples,
         }
         for one in found

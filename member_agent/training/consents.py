@@ -34,6 +34,7 @@ result_table = Table(
     Column("position", Integer, nullable=False),
     Column("federated", Float, nullable=False),
     Column("local", Float, nullable=False),
+    Column("blended", Float),
     Column("examples", Integer, nullable=False),
     Column("time", Integer, nullable=False),
 )
@@ -52,7 +53,8 @@ class Consent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uplift:
-    """One metric of one round on this member's held-back rows: the shared model, and its own trained alone."""
+    """One metric of one round on this member's held-back rows: the shared model, its own trained alone, and the blend
+    of both, None for a round that an older agent judged."""
 
     detector: str
     round: str
@@ -60,6 +62,7 @@ class Uplift:
     metric: str
     federated: float
     local: float
+    blended: float | None
     examples: int
 
 
@@ -97,6 +100,7 @@ def save_results(tx: Connection, results: list[Uplift], *, now: dt.datetime) -> 
             "position": position,
             "federated": one.federated,
             "local": one.local,
+            "blended": one.blended,
             "examples": one.examples,
             "time": seconds,
         }
@@ -127,6 +131,7 @@ def results(tx: Connection, *, detector: str = "", newest_only: bool = True) -> 
             metric=row.metric,
             federated=row.federated,
             local=row.local,
+            blended=row.blended,
             examples=row.examples,
         )
         for row in tx.execute(query)

@@ -46,7 +46,7 @@ class Detector(Protocol):
 
     @property
     def metrics(self) -> Sequence[str]:
-        """Names of what `evaluate` gives, the judged one first; greater is better for that one."""
+        """Names of what `evaluate` gives, the judged one first; alliance.gains says which way each is better."""
 
     @property
     def settings(self) -> Settings:
@@ -71,6 +71,10 @@ class Detector(Protocol):
         """Some steps from `arrays`, which are only read; FedProx's mu is in `settings` under "proximal-mu"."""
 
     def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]: ...
+
+    def blend(self, shared: Arrays, own: Arrays) -> Arrays:
+        """A model halfway between the shared one and the member's own, for the member's use; `shared` itself where
+        the mean of two models means nothing."""
 
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings

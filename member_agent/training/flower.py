@@ -29,8 +29,8 @@ logging.getLogger("flwr").setLevel(logging.ERROR)
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 WEIGHT = "num-examples"
-# Before the name of a metric: that of the member's own model.
-ALONE = "alone."
+# Before the name of a metric: that of the member's own model, and that of its blend with the shared one.
+ALONE, BLENDED = "alone.", "blended."
 TRAIN, EVALUATE = "train", "evaluate"
 _ONE = 1
 
@@ -69,8 +69,9 @@ def client_app(learner: Learner) -> ClientApp:
         settings = settings_of(message)
         found: Evaluation = learner.evaluate(arrays_of(message, settings), settings)
         alone = {ALONE + name: value for name, value in found.alone.items()}
+        blended = {BLENDED + name: value for name, value in found.blended.items()}
         # One record: Flower's strategies refuse a reply with two.
-        metrics = MetricRecord({WEIGHT: found.examples, **found.shared, **alone})
+        metrics = MetricRecord({WEIGHT: found.examples, **found.shared, **alone, **blended})
         return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
     return app

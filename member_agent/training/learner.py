@@ -1,7 +1,9 @@
 """One member's part in one detector: its rows, read once and split, and what it would reach alone.
 
 Alone means the same detector from its initial arrays on the member's own training rows, as many trainings in a row
-as `alone_rounds`, judged on the same held-back rows as the shared model.
+as `alone_rounds`, judged on the same held-back rows as the shared model. Blended is halfway between the two, which a
+member can make for itself: what all learnt, without giving up what is particular to its own rows ("mixture of global
+and local models", Hanzely and Richtarik 2020; docs/adr/0012 says why halfway).
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ ALONE_ROUNDS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The shared model and the member's own on the member's held-back rows."""
+    """The shared model, the member's own, and the blend of them on the member's held-back rows."""
 
     examples: int
     shared: Mapping[str, float]
     alone: Mapping[str, float]
+    blended: Mapping[str, float]
 
 
 class Learner:
@@ -64,6 +67,7 @@ class Learner:
             examples=len(held_back),
             shared=self.detector.evaluate(arrays, held_back, settings),
             alone=self.detector.evaluate(self.alone(given), held_back, settings),
+            blended=self.detector.evaluate(self.blended(arrays, given), held_back, settings),
         )
 
     def alone(self, given: Settings) -> Arrays:
@@ -77,6 +81,10 @@ class Learner:
                 arrays = self.detector.train(arrays, rows, own, rng).arrays
             self._alone = arrays
         return self._alone
+
+    def blended(self, shared: Arrays, given: Settings) -> Arrays:
+        """Halfway between the shared model and the member's own."""
+        return self.detector.blend(shared, self.alone(given))
 
     def data(self, given: Settings) -> tuple[Dataset, Dataset]:
         """Training rows and held-back rows."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.tensors import Arrays
 from member_agent.training.detector import PROXIMAL_MU, Settings
 
 DEFAULTS: Settings = {"epochs": 1.0, "batch": 64.0, "rate": 0.1, "l2": 1e-6}
@@ -71,6 +72,11 @@ def fit(
             _descend(weights, step, seen_w, how.rate)
             step_b = wrong.sum(axis=0).reshape(bias.shape).astype(np.float32) + np.float32(how.mu) * (bias - start_b)
             _descend(bias, step_b, seen_b, how.rate)
+
+
+def halfway(one: Arrays, other: Arrays) -> Arrays:
+    """The model whose logits are the mean of two models' logits, on features that are the same for both."""
+    return {name: (values + other[name]) / np.asarray(2, dtype=values.dtype) for name, values in one.items()}
 
 
 def probabilities(

@@ -89,7 +89,7 @@ class TaskRunner:
         return _NO_ARRAYS if wanted == _NO_ARRAYS_DIGEST else transfer.download(hub, wanted, self._parts)
 
     def _evaluate(self, task: pb.Task, training: TrainingTask, model: bytes, request: pb.SubmitResultRequest) -> None:
-        """Tells the hub both figures, and keeps them for the member itself."""
+        """Tells the hub the shared model's figures and the own one's; keeps them, and those of the blend, here."""
         found = self._trainer.evaluate(training, model)
         request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in found.metrics.items())
         local = found.local_metrics
@@ -102,6 +102,7 @@ class TaskRunner:
                 metric=name,
                 federated=value,
                 local=local[name],
+                blended=found.blended_metrics.get(name),
                 examples=found.examples,
             )
             for name, value in found.metrics.items()

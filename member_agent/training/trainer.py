@@ -27,10 +27,11 @@ from member_agent.training import frames
 _START_SECONDS: Final = 120.0
 _CHUNK: Final = 1 << 20
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "OPENBLAS_CORETYPE")
-# Flower's name for the weight of a reply, and ours before a metric of the member's own model (flower.py), said again
-# because this process does not import Flower.
+# Flower's name for the weight of a reply, and ours before a metric of the member's own model and of its blend with the
+# shared one (flower.py), said again because this process does not import Flower.
 _EXAMPLES: Final = "num-examples"
 _ALONE: Final = "alone."
+_BLENDED: Final = "blended."
 # After these the process is of no use any more.
 _FATAL: Final = frozenset({"OUT_OF_MEMORY", "TRAINING_TIMEOUT", "TRAINING_DIED", "FRAME_UNREADABLE"})
 
@@ -75,10 +76,11 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """The shared model's and the member's own model's figures on `examples` held-back rows."""
+    """The shared model's, the member's own model's, and their blend's figures on `examples` held-back rows."""
 
     metrics: Mapping[str, float]
     local_metrics: Mapping[str, float]
+    blended_metrics: Mapping[str, float] = field(default_factory=dict)
     examples: int
 
 
@@ -141,12 +143,12 @@ class Trainer:
         return TrainResult(update=body, examples=int(metrics.pop(_EXAMPLES)), metrics=metrics)
 
     def evaluate(self, task: Task, model: bytes) -> EvalResult:
-        """Judges the model, and the member's own, on the held-back rows. Arguments and errors as for `train`."""
+        """Judges the model, the member's own and their blend on held-back rows. Arguments and errors as for `train`."""
         header, _ = self._do("evaluate", task, model)
         metrics = dict(header["metrics"])
         examples = int(metrics.pop(_EXAMPLES))
-        local = {name.removeprefix(_ALONE): metrics.pop(name) for name in list(metrics) if name.startswith(_ALONE)}
-        return EvalResult(metrics=metrics, local_metrics=local, examples=examples)
+        local, blended = _taken(metrics, _ALONE), _taken(metrics, _BLENDED)
+        return EvalResult(metrics=metrics, local_metrics=local, blended_metrics=blended, examples=examples)
 
     def _do(self, kind: str, task: Task, model: bytes) -> tuple[dict[str, Any], bytes]:
         ends = time.monotonic() + self._timeout
@@ -279,3 +281,8 @@ def _error(answer: Mapping[str, Any]) -> AllianceError:
         remedy=str(answer.get("remedy", "")),
         field=str(answer.get("field", "")),
     )
+
+
+def _taken(metrics: dict[str, float], mark: str) -> dict[str, float]:
+    """Those whose names begin with the mark, without it; they are no longer in `metrics`."""
+    return {name.removeprefix(mark): metrics.pop(name) for name in list(metrics) if name.startswith(mark)}

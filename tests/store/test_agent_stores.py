@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table
+from sqlalchemy import Column, Float, Integer, MetaData, Table
 
 from alliance.canonical import CHAIN_START
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, Unavailable
@@ -227,6 +227,23 @@ def test_what_a_newer_agent_wrote_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition) as error:
         LocalDatabase(tmp_path / "a.db", metadata, version=1)
     assert error.value.reason == "SCHEMA_NEWER"
+
+
+def test_a_file_of_an_older_agent_gains_columns_and_keeps_its_rows(tmp_path: Path) -> None:
+    path, before, after = tmp_path / "a.db", MetaData(), MetaData()
+    Table("one", before, Column("n", Integer, primary_key=True))
+    Table("one", after, Column("n", Integer, primary_key=True), Column("share", Float))
+    Table("two", after, Column("n", Integer))
+    old = LocalDatabase(path, before, version=1)
+    with old.write() as tx:
+        tx.exec_driver_sql("INSERT INTO one VALUES (7)")
+    old.close()
+    new = LocalDatabase(path, after, version=2)
+    with new.write() as tx:
+        tx.exec_driver_sql("INSERT INTO one VALUES (8, 0.5)")
+        assert tx.exec_driver_sql("SELECT n, share FROM one ORDER BY n").all() == [(7, None), (8, 0.5)]
+        assert tx.exec_driver_sql("SELECT count(*) FROM two").scalar_one() == 0
+    new.close()
 
 
 def test_writers_wait_for_each_other(db: LocalDatabase) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from alliance import tensors
 from alliance.errors import InvalidInput, NotFound
@@ -109,6 +110,46 @@ def test_the_proximal_term_holds_weights_near_the_model(code: Detector, given: S
         for mu in ({}, {detector.PROXIMAL_MU: 100.0})
     ]
     assert moved[1] < moved[0]
+
+
+@pytest.mark.parametrize(("code", "given"), ALL, ids=lambda value: getattr(value, "name", ""))
+def test_a_blend_answers_halfway_between_two_models(code: Detector, given: Settings) -> None:
+    settings = {**settle(code, given), "batch": 8.0}
+    data = generated(code, settings)
+    shared = taught(code, data.take(np.arange(200)), settings, rounds=2)
+    own = taught(code, data.take(np.arange(200, 300)), settings, rounds=5)
+    same, blended = code.blend(own, own), code.blend(shared, own)
+    assert tensors.specs_of(blended) == code.specs(settings)
+    assert all(np.allclose(same[name], own[name], atol=1e-6) for name in own)
+    given_rows = given_for(code)
+    one, two, mean = (logits(code, arrays, given_rows, settings) for arrays in (shared, own, blended))
+    assert np.abs(one - two).max() > 0.1
+    assert np.allclose(mean, (one + two) / 2, atol=1e-4)
+
+
+def test_a_table_s_blend_before_there_are_statistics_is_of_the_own_ones() -> None:
+    code = TabularRisk()
+    settings = {**settle(code, {"columns": 2.0}), "batch": 8.0}
+    own = taught(code, generated(code, settings), settings)
+    blended = code.blend(code.initial(settings), own)
+    assert np.array_equal(blended["moments"], own["moments"])
+    assert np.allclose(blended["w"], own["w"] / 2)
+
+
+def given_for(code: Detector) -> list[Record]:
+    """Rows that can be read whole: a table's missing cell means each model's own mean."""
+    if isinstance(code, TabularRisk):
+        return rows("age", "sales", values=[("30", "300000"), ("50", "200000"), ("61", "120000")])
+    return generated_urls(20, {"paypal": "1", "shoes": "0"}, seed=3)
+
+
+def logits(code: Detector, arrays: Arrays, given: list[Record], settings: Settings) -> NDArray[np.float64]:
+    """Log odds, or of many classes those beside the first."""
+    columns = {role: {**URLS, **TABLE}[role] for role in code.roles(settings) if role != "label"}
+    found = code.score(arrays, given, columns, settings)
+    if found.shape[1] == 1:
+        return np.log(found / (1 - found))
+    return np.log(found[:, 1:] / found[:, :1])
 
 
 def generated(code: Detector, settings: Settings) -> Dataset:

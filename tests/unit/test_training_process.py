@@ -151,7 +151,7 @@ def test_an_update_is_the_specified_arrays_and_equal_seeds_repeat_it(trainer: Tr
     assert np.isfinite(update["w"]).all()
     assert update["w"].any()
     judged = trainer.evaluate(wanted, made.update)
-    assert list(judged.metrics) == list(judged.local_metrics) == list(code.metrics)
+    assert list(judged.metrics) == list(judged.local_metrics) == list(judged.blended_metrics) == list(code.metrics)
     assert judged.metrics["pr_auc"] > 0.9
     assert made.examples + judged.examples == 80
     # A file that changed is read again.

@@ -74,6 +74,9 @@ class BrandAttribution:
         said = logistic.probabilities(data.features, arrays["w"], arrays["b"], offset=offset).argmax(axis=1)
         return {"accuracy": float((said == data.labels).mean()), "macro_f1": metrics.macro_f1(data.labels, said)}
 
+    def blend(self, shared: Arrays, own: Arrays) -> Arrays:
+        return logistic.halfway(shared, own)
+
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:

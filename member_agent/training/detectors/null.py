@@ -48,6 +48,9 @@ class NullDetector:
     def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]:
         return {"nothing": 1.0}
 
+    def blend(self, shared: Arrays, own: Arrays) -> Arrays:
+        return {}
+
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:

@@ -96,6 +96,11 @@ class TabularRisk:
         found = metrics.binary(data.labels, _risk(data.features, arrays))
         return {name: found[name] for name in self.metrics}
 
+    def blend(self, shared: Arrays, own: Arrays) -> Arrays:
+        """Both models on the alliance's statistics; once there are none, on the member's own."""
+        frame = shared if shared["unit"][0] else own
+        return {**frame, **logistic.halfway(_weights(shared), _weights(_restated(own, frame)))}
+
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
@@ -162,15 +167,33 @@ def _moments(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _standardised(x: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
     """Mean 0 and deviation 1 by the alliance's statistics; a missing value is the mean."""
-    unit = float(arrays["unit"][0])
-    if unit == 0:
+    if arrays["unit"][0] == 0:
         return np.where(np.isnan(x), 0.0, x)
-    present, sums, squares = np.asarray(arrays["moments"]) / unit
+    mean, deviation = _statistics(arrays)
+    return np.clip(np.where(np.isnan(x), 0.0, (x - mean) / deviation), -_CLIP, _CLIP)
+
+
+def _statistics(arrays: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and deviations of the columns; a deviation is 1 where a column is constant."""
+    present, sums, squares = np.asarray(arrays["moments"]) / float(arrays["unit"][0])
     present = np.maximum(present, np.finfo(np.float64).tiny)
     mean = sums / present
     deviation = np.sqrt(np.maximum(squares / present - mean * mean, 0.0))
-    scaled = (x - mean) / np.where(deviation > _LEAST_DEVIATION, deviation, 1.0)
-    return np.clip(np.where(np.isnan(x), 0.0, scaled), -_CLIP, _CLIP)
+    return mean, np.where(deviation > _LEAST_DEVIATION, deviation, 1.0)
+
+
+def _restated(arrays: Arrays, frame: Arrays) -> Arrays:
+    """The same model for columns standardised by the statistics of `frame`; missing values are then its means."""
+    if arrays["unit"][0] == 0 or frame["unit"][0] == 0:
+        return arrays
+    (mean, deviation), (to_mean, to_deviation) = _statistics(arrays), _statistics(frame)
+    slope = arrays["w"] / deviation
+    w, b = slope * to_deviation, arrays["b"] + (slope * (to_mean - mean)).sum()
+    return {**arrays, "w": w.astype(np.float32), "b": b.astype(np.float32)}
+
+
+def _weights(arrays: Arrays) -> Arrays:
+    return {name: arrays[name] for name in ("w", "b")}
 
 
 def _risk(x: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:

@@ -46,6 +46,9 @@ class UrlRisk:
     def evaluate(self, arrays: Arrays, data: Dataset, settings: Settings) -> dict[str, float]:
         return metrics.binary(data.labels, logistic.probabilities(data.features, arrays["w"], arrays["b"]))
 
+    def blend(self, shared: Arrays, own: Arrays) -> Arrays:
+        return logistic.halfway(shared, own)
+
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
