@@ -13,49 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Column, Connection, Index, Integer, LargeBinary, String, Table, delete, func, select, tuple_
+from sqlalchemy import Row, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance import checkpoint, merkle
 from alliance.canonical import AuditEvent
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition
 from alliance.v1 import audit_pb2 as pb
+from member_agent import audit_store as store
+from member_agent.audit_store import head_table, leaf_table, node_table
 from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
-from member_agent.state import metadata
 
-leaf_table = Table(
-    "audit_leaf",
-    metadata,
-    Column("leaf_index", Integer, primary_key=True),
-    Column("hash", LargeBinary(32), nullable=False),
-    Column("event", String, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Index("ix_audit_leaf_subject_event", "subject", "event"),
-)
-# Complete subtrees of two leaves and more; those of one leaf are the leaves.
-node_table = Table(
-    "audit_node",
-    metadata,
-    Column("level", Integer, primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("hash", LargeBinary(32), nullable=False),
-)
-# The newest verified head as the hub signed it.
-head_table = Table(
-    "audit_head",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("size", Integer, nullable=False),
-    Column("note", String, nullable=False),
-)
 WAIT_SECONDS = 20.0
-# Leaves in memory at once when everything is recomputed.
-_PAGE = 4096
-# Node keys in one IN list.
-_BATCH = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,23 +81,28 @@ class AuditLog:
         """
         frontier, seen = merkle.Frontier(), 0
         for page in self._pages():
-            frontier, nodes = frontier.append(page)
+            for row in page:
+                if row.time is not None and merkle.leaf_hash(store.data(row)) != row.hash:
+                    raise store.local(f"leaf {row.leaf_index} is not what was logged")
+            frontier, nodes = frontier.append(bytes(row.hash) for row in page)
             nodes = {node: value for node, value in nodes.items() if node.level}
             held = self.read_nodes(list(nodes))
             wrong = next((node for node, value in nodes.items() if held.get(node) != value), None)
             if wrong is not None:
                 first = wrong.position << wrong.level
-                raise _local(f"the node over leaves {first} to {first + (1 << wrong.level) - 1} is not what they give")
+                raise store.local(
+                    f"the node over leaves {first} to {first + (1 << wrong.level) - 1} is not what they give"
+                )
             seen += len(nodes)
         head = self.head()
         if head is None:
             raise FailedPrecondition("the log is empty", reason="LOG_EMPTY", remedy="try again in a second")
         if (head.size, head.root) != (frontier.size, frontier.root):
-            raise _local(f"the {frontier.size} leaves held do not give the verified head of {head.size}")
+            raise store.local(f"the {frontier.size} leaves held do not give the verified head of {head.size}")
         with self._db.read() as tx:
             stored = tx.execute(select(func.count()).select_from(node_table)).scalar_one()
         if stored != seen:
-            raise _local(f"{stored - seen} nodes are stored that no leaf explains")
+            raise store.local(f"{stored - seen} nodes are stored that no leaf explains")
         return head
 
     def find(self, *, event: str, subject: str) -> list[tuple[str, bytes]]:
@@ -140,6 +115,48 @@ class AuditLog:
                 .order_by(leaf_table.c.leaf_index)
             ).all()
         return [(row.event, bytes(row.digest)) for row in rows]
+
+    def locate(self, *, event: str, subject: str, actor: str, digest: bytes) -> int | None:
+        """The first verified leaf that says this, `event` or `event:DETAIL`, by its place."""
+        of_kind = (leaf_table.c.event == event) | leaf_table.c.event.startswith(f"{event}:", autoescape=True)
+        of_whom = (leaf_table.c.subject == subject) & (leaf_table.c.actor == actor) & (leaf_table.c.digest == digest)
+        with self._db.read() as tx:
+            found = tx.execute(select(func.min(leaf_table.c.leaf_index)).where(of_whom, of_kind)).scalar()
+        return None if found is None else int(found)
+
+    def leaves(self, start: int = 0) -> Iterator[bytes]:
+        """The leaves from `start` on as the hub logged them; `complete` comes before. Raises: Corrupt."""
+        while True:
+            with self._db.read() as tx:
+                page = store.rows(tx, start, start + store.PAGE)
+            yield from (store.data(row) for row in page)
+            if not page:
+                return
+            start += len(page)
+
+    def compare_leaves(self, hub: HubClient) -> None:
+        """Fetches every leaf again, and compares it with the one held. Raises: Corrupt."""
+        held = (row for page in self._pages() for row in page)
+        for row, shown in zip(held, self.fetch(hub, 0, self.size()), strict=False):
+            if bytes(row.hash) != shown["hash"]:
+                raise self.evidence(f"the hub shows another leaf {row.leaf_index} than before")
+
+    def complete(self, hub: HubClient) -> None:
+        """Fetches again what an older agent did not keep of its leaves. Raises: Corrupt."""
+        with self._db.read() as tx:
+            lacking = tx.execute(select(func.min(leaf_table.c.leaf_index)).where(leaf_table.c.time.is_(None))).scalar()
+        if lacking is None:
+            return
+        rows = list(self.fetch(hub, lacking, self.size()))
+        with self._db.write() as tx:
+            held = {row.leaf_index: bytes(row.hash) for row in store.rows(tx, lacking, lacking + len(rows))}
+            if any(held[row["leaf_index"]] != row["hash"] for row in rows):
+                raise self.evidence("the hub shows other leaves than before")
+            change = update(leaf_table).where(leaf_table.c.leaf_index == bindparam("place"))
+            tx.execute(
+                change.values(time=bindparam("moment")),
+                [{"place": row["leaf_index"], "moment": row["time"]} for row in rows],
+            )
 
     def require(self, hub: HubClient, *, event: str, subject: str, digest: bytes, detail: str = "") -> None:
         """The log says exactly this, `event` or `event:detail`, once and with no other detail.
@@ -175,7 +192,7 @@ class AuditLog:
 
     def size(self) -> int:
         with self._db.read() as tx:
-            return _size(tx)
+            return store.size(tx)
 
     def fetch(self, hub: HubClient, start: int, end: int) -> Iterator[dict[str, Any]]:
         """The hub's leaves [start, end), as rows of this copy. Raises: Corrupt."""
@@ -195,23 +212,13 @@ class AuditLog:
                 "actor": event.actor,
                 "subject": event.subject,
                 "digest": event.digest,
+                "time": event.time,
             }
 
     def read_nodes(self, wanted: Sequence[merkle.Node]) -> Mapping[merkle.Node, bytes]:
         """A `merkle.NodeReader` over this copy."""
-        found: dict[merkle.Node, bytes] = {}
         with self._db.read() as tx:
-            for at in range(0, len(wanted), _BATCH):
-                some = wanted[at : at + _BATCH]
-                leaves = [node.position for node in some if node.level == 0]
-                rows = tx.execute(
-                    select(leaf_table.c.leaf_index, leaf_table.c.hash).where(leaf_table.c.leaf_index.in_(leaves))
-                )
-                found.update({merkle.Node(0, row.leaf_index): bytes(row.hash) for row in rows})
-                keys = [tuple(node) for node in some if node.level]
-                rows = tx.execute(select(node_table).where(tuple_(node_table.c.level, node_table.c.position).in_(keys)))
-                found.update({merkle.Node(row.level, row.position): bytes(row.hash) for row in rows})
-        return found
+            return store.nodes(tx, wanted)
 
     def evidence(self, what: str) -> AllianceError:
         return Corrupt(what, reason="LOG_FORKED", remedy="stop, keep this agent's home as evidence, tell the alliance")
@@ -230,11 +237,11 @@ class AuditLog:
         with self._db.write() as tx:
             tx.execute(delete(node_table))
             while frontier.size < size:
-                page = _hashes(tx, frontier.size, min(frontier.size + _PAGE, size))
+                page = store.rows(tx, frontier.size, min(frontier.size + store.PAGE, size))
                 if not page:
-                    raise _local(f"leaf {frontier.size} is missing")
-                frontier, nodes = frontier.append(page)
-                _keep(tx, nodes)
+                    raise store.local(f"leaf {frontier.size} is missing")
+                frontier, nodes = frontier.append(bytes(row.hash) for row in page)
+                store.keep_nodes(tx, nodes)
         return frontier
 
     def _store(
@@ -247,47 +254,17 @@ class AuditLog:
             # Another process of this agent may have verified and stored the same leaves meanwhile.
             if leaves:
                 tx.execute(insert(leaf_table).on_conflict_do_nothing(), leaves)
-            _keep(tx, nodes)
+            store.keep_nodes(tx, nodes)
             if held is None or held < size:
                 tx.execute(delete(head_table))
                 tx.execute(insert(head_table).values(id=1, size=size, note=note))
 
-    def _pages(self) -> Iterator[list[bytes]]:
+    def _pages(self) -> Iterator[Sequence[Row[Any]]]:
         start = 0
         while True:
             with self._db.read() as tx:
-                page = _hashes(tx, start, start + _PAGE)
+                page = store.rows(tx, start, start + store.PAGE)
             if not page:
                 return
             yield page
             start += len(page)
-
-
-def _size(tx: Connection) -> int:
-    """Leaves are dense, so that the last one tells how many."""
-    last = tx.execute(select(func.max(leaf_table.c.leaf_index))).scalar()
-    return 0 if last is None else int(last) + 1
-
-
-def _hashes(tx: Connection, start: int, end: int) -> list[bytes]:
-    """Raises: Corrupt where one is missing between others."""
-    at = leaf_table.c.leaf_index
-    rows = tx.execute(select(at, leaf_table.c.hash).where(at >= start, at < end).order_by(at)).all()
-    for expected, row in enumerate(rows, start):
-        if row.leaf_index != expected:
-            raise _local(f"leaf {expected} is missing")
-    return [bytes(row.hash) for row in rows]
-
-
-def _keep(tx: Connection, nodes: Mapping[merkle.Node, bytes]) -> None:
-    rows = [{"level": n.level, "position": n.position, "hash": value} for n, value in nodes.items() if n.level]
-    if rows:
-        tx.execute(insert(node_table).on_conflict_do_nothing(), rows)
-
-
-def _local(what: str) -> Corrupt:
-    return Corrupt(
-        f"this agent's copy of the log: {what}",
-        reason="LOCAL_LOG_CORRUPT",
-        remedy="restore this agent's home from a backup; the hub is not at fault",
-    )

@@ -7,14 +7,30 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    func,
+    insert,
+    or_,
+    select,
+)
 
 from member_agent.database import LocalDatabase
 from member_agent.egress import Permitted
+from member_agent.logged import Logged, leaves_of
 
 metadata = MetaData()
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ledger_table = Table(
     "egress",
     metadata,
@@ -24,6 +40,20 @@ ledger_table = Table(
     Column("message", String, nullable=False),
     Column("size", Integer, nullable=False),
     Column("digest", LargeBinary, nullable=False),
+)
+
+
+# The leaves of the audit log that a payload causes where the hub accepts it.
+logged_table = Table(
+    "egress_logged",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("payload", ForeignKey("egress.id"), nullable=False, index=True),
+    Column("event", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False, index=True),
+    Column("signed", LargeBinary, nullable=False),
 )
 
 
@@ -46,8 +76,13 @@ class Ledger:
 
     def record(self, payload: Permitted, *, now: dt.datetime) -> None:
         data = payload.to_bytes()
+        leaves = [
+            {"event": one.event, "subject": one.subject, "digest": one.digest}
+            | {"content": one.content, "signed": one.signed}
+            for one in leaves_of(payload.message)
+        ]
         with self._db.write() as tx:
-            tx.execute(
+            made = tx.execute(
                 insert(ledger_table).values(
                     time=int(now.timestamp() * 1_000_000),
                     kind=payload.kind,
@@ -56,21 +91,42 @@ class Ledger:
                     digest=hashlib.sha256(data).digest(),
                 )
             )
+            if leaves:
+                (payload_id,) = made.inserted_primary_key or (0,)
+                tx.execute(insert(logged_table), [leaf | {"payload": payload_id} for leaf in leaves])
 
     def entries(self, *, last: int) -> Iterator[LedgerEntry]:
         """The newest entries, oldest first."""
         with self._db.read() as tx:
             newest = select(ledger_table).order_by(ledger_table.c.id.desc()).limit(last).subquery()
             rows = tx.execute(select(newest).order_by(newest.c.id)).all()
-        for row in rows:
-            yield LedgerEntry(
-                id=row.id,
-                time=dt.datetime.fromtimestamp(row.time / 1_000_000, dt.UTC),
-                kind=row.kind,
-                message=row.message,
-                size=row.size,
-                digest=row.digest,
+        yield from map(_entry, rows)
+
+    def find(self, *, id: int | None = None, digest: bytes = b"") -> tuple[LedgerEntry, list[Logged]] | None:
+        """The newest payload of this number, or of this digest: its own, of what it announced, or of a leaf's."""
+        query = select(ledger_table).outerjoin(logged_table).order_by(ledger_table.c.id.desc()).limit(1)
+        if id is not None:
+            query = query.where(ledger_table.c.id == id)
+        else:
+            named = (ledger_table.c.digest, logged_table.c.content, logged_table.c.digest)
+            query = query.where(or_(*(column == digest for column in named)))
+        with self._db.read() as tx:
+            row = tx.execute(query).first()
+            if row is None:
+                return None
+            leaves = tx.execute(
+                select(logged_table).where(logged_table.c.payload == row.id).order_by(logged_table.c.id)
+            ).all()
+        return _entry(row), [
+            Logged(
+                event=leaf.event,
+                subject=leaf.subject,
+                digest=bytes(leaf.digest),
+                content=bytes(leaf.content),
+                signed=bytes(leaf.signed),
             )
+            for leaf in leaves
+        ]
 
     def totals(self) -> dict[str, int]:
         """Bytes sent by kind."""
@@ -82,3 +138,14 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(
+        id=row.id,
+        time=dt.datetime.fromtimestamp(row.time / 1_000_000, dt.UTC),
+        kind=row.kind,
+        message=row.message,
+        size=row.size,
+        digest=bytes(row.digest),
+    )

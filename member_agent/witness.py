@@ -50,6 +50,8 @@ witness_table = Table(
     # Seconds, by the witness's clock.
     Column("time", BigInteger, nullable=False),
     Column("note", String, nullable=False),
+    Column("witness_key", LargeBinary(32), nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
 )
 
 
@@ -62,6 +64,8 @@ class Seen:
     root: bytes
     time: dt.datetime
     note: str
+    witness_key: bytes
+    certificate: bytes
     own: bool
     gone: bool
 
@@ -115,6 +119,8 @@ class Witnesses:
                 root=bytes(row.root),
                 time=dt.datetime.fromtimestamp(row.time, dt.UTC),
                 note=row.note,
+                witness_key=bytes(row.witness_key),
+                certificate=bytes(row.certificate),
                 own=row.member == self._identity.public.member,
                 gone=bool(
                     self._log.find(event=EXPELLED, subject=row.member) or self._log.find(event=LEFT, subject=row.member)
@@ -155,7 +161,7 @@ class Witnesses:
         self._require_same(
             Head(size=heard.checkpoint.size, root=heard.checkpoint.root, note=one.checkpoint), f"{member}"
         )
-        self._keep(heard, one.checkpoint)
+        self._keep(heard, one)
 
     def _require_same(self, head: Head, who: str) -> None:
         held = self._log.size()
@@ -197,20 +203,22 @@ class Witnesses:
             signature=signature,
         )
         signed = checkpoint.Checkpoint(origin=self._log.key.name, size=head.size, root=head.root)
-        self._keep(Cosigned(member=member, checkpoint=signed, time=time), note)
+        mine = pb.MemberCosignature(checkpoint=note, witness_key=public, witness_certificate=said.witness_certificate)
+        self._keep(Cosigned(member=member, checkpoint=signed, time=time), mine)
 
-    def _keep(self, heard: Cosigned, note: str) -> None:
+    def _keep(self, heard: Cosigned, one: pb.MemberCosignature) -> None:
         """Never in the place of a newer one: an old statement served again makes nothing look fresh."""
         row = {
             "size": heard.checkpoint.size,
             "root": heard.checkpoint.root,
             "time": heard.time,
-            "note": note,
+            "note": one.checkpoint,
+            "witness_key": one.witness_key,
+            "certificate": one.witness_certificate,
         }
+        older = (witness_table.c.time < heard.time) | (
+            (witness_table.c.time == heard.time) & (witness_table.c.size <= heard.checkpoint.size)
+        )
         statement = insert(witness_table).values(member=heard.member, **row)
         with self._db.write() as tx:
-            tx.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["member"], set_=row, where=witness_table.c.time <= heard.time
-                )
-            )
+            tx.execute(statement.on_conflict_do_update(index_elements=["member"], set_=row, where=older))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,6 +52,48 @@ def summary(context: typer.Context, as_json: bool = JSON) -> None:
     totals = ledger.totals()
     ledger.close()
     show_one({"bytes": sum(totals.values()), "by_type": totals}, as_json=as_json)
+
+
+@egress.command("prove")
+def prove(
+    context: typer.Context,
+    payload: str = typer.Argument(..., help="A number of `egress log`, or a SHA-256: of the payload or the batch."),
+    out: Path | None = typer.Option(None, "--out", help="Write the proof to this file, for verify_log.py."),
+    as_json: bool = JSON,
+) -> None:
+    """Show that what was sent stands in the hub's log: its leaf, under a head that was verified here."""
+    import json
+
+    from member_agent import proofs
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent:
+        entry, leaves = proofs.find(agent.ledger, payload)
+        with agent.connect() as hub:
+            head = agent.log.update(hub)
+            agent.log.complete(hub)
+        member = agent.identity.public.member
+        made = proofs.prove(agent.log, head, member=member, payload=entry, leaves=leaves)
+    documents = [proof.document() for proof in made]
+    if out is not None:
+        out.write_text(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+    if as_json:
+        show(documents, as_json=True)
+        return
+    show(
+        [
+            {
+                "leaf": proof.leaf_index,
+                "of": head.size,
+                "event": proof.logged.event,
+                "subject": proof.logged.subject,
+                "content": proof.logged.content.hex(),
+                "hashes": len(proof.hashes),
+            }
+            for proof in made
+        ],
+        as_json=False,
+    )
 
 
 @egress.command("types")

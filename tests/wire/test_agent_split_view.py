@@ -28,9 +28,7 @@ COLUMNS = "member, size, root, time, note, witness_key, certificate"
 @contextmanager
 def twin_of(a: AgentAlliance, folder: Path) -> Iterator[RunningHub]:
     """A second hub with the same keys and the same past: what one operator can show to somebody else."""
-    (folder / "hub").mkdir(parents=True)
-    shutil.copytree(a.hub.home.ca, folder / "hub" / "ca")
-    shutil.copy(a.hub.home.settings_file, folder / "hub")
+    shutil.copytree(a.hub.home.path, folder / "hub", ignore=shutil.ignore_patterns("hub.db*", "*.lock"))
     with (
         closing(sqlite3.connect(a.hub.home.database_file)) as original,
         closing(sqlite3.connect(folder / "hub" / "hub.db")) as copy,
@@ -191,8 +189,8 @@ def test_silence_of_all_others_is_told(pair: AgentAlliance) -> None:
 def test_members_compare_without_the_hub(pair: AgentAlliance, tmp_path: Path) -> None:
     """Even where the hub lets no statement through, a note sent by mail is enough."""
     acme, bigmart = pair["acme"], pair["bigmart"]
-    for agent in (acme, bigmart):
-        agent.sync()
+    for member in (acme, bigmart):
+        member.sync()
     with bigmart.open() as agent:
         honest = agent.log.head()
     assert honest is not None
@@ -202,8 +200,8 @@ def test_members_compare_without_the_hub(pair: AgentAlliance, tmp_path: Path) ->
         LyingHub(twin).log_event(event="group_created", subject="groups/for-bigmart-only")
         LyingHub(pair.hub).log_event(event="group_created", subject="groups/for-acme-only")
         bigmart.set("hub.address", twin.address)
-        for agent in (acme, bigmart):
-            agent.sync()
+        for member in (acme, bigmart):
+            member.sync()
         with bigmart.open() as agent:
             forked = agent.log.head()
         assert forked is not None
