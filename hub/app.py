@@ -19,13 +19,14 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from sqlalchemy import Connection
 
-from alliance import channel
+from alliance import channel, sealed_file
 from alliance.names import MemberId
 from alliance.v1 import membership_pb2
 from hub.audit.rpc import AuditRpc
 from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
 from hub.audit.sequencer import Sequencer
 from hub.audit.service import AuditService
+from hub.audit.witnesses import WitnessService
 from hub.blobs.files import BlobFiles
 from hub.blobs.rpc import BlobRpc
 from hub.blobs.service import BlobService
@@ -40,10 +41,17 @@ from hub.fingerprints.rpc import FingerprintRpc
 from hub.fingerprints.service import FingerprintService
 from hub.keys.rpc import KeyRpc
 from hub.keys.service import KeyService
+from hub.membership.admissions import AdmissionService
+from hub.membership.agents import AgentService
 from hub.membership.enrolment import EnrolmentService
-from hub.membership.rpc import EnrolmentRpc, Look, MembershipRpc, Shown
+from hub.membership.enrolment_rpc import EnrolmentRpc
+from hub.membership.rpc import Look, MembershipRpc, Shown
 from hub.membership.service import MembershipService
 from hub.migrations import require_current
+from hub.pki.keeper import SECONDS as KEEPER_SECONDS
+from hub.pki.keeper import Keeper
+from hub.pki.rotation import RotationService
+from hub.pki.rpc import PkiRpc
 from hub.pki.service import PkiService, load_log_key
 from hub.runtime import server
 from hub.runtime.access import Listener
@@ -68,9 +76,12 @@ class Services:
 
     db: Database
     pki: PkiService
+    rotation: RotationService
     audit: AuditService
     membership: MembershipService
     enrolment: EnrolmentService
+    admissions: AdmissionService
+    agents: AgentService
     keys: KeyService
     blobs: BlobService
     fingerprints: FingerprintService
@@ -93,17 +104,36 @@ def open_services(home: Home, settings: Settings, *, clock: Clock = utc_now) -> 
 
 
 def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Services:
-    pki = PkiService(home.ca, alliance=settings.alliance_name, clock=clock)
+    phrase = sealed_file.passphrase(home.passphrase_file(settings), create=False)
+    pki = PkiService(
+        home.ca,
+        alliance=settings.alliance_name,
+        clock=clock,
+        server=dt.timedelta(hours=settings.server_certificate_hours),
+        phrase=phrase,
+    )
     origin = f"{settings.alliance_name}/log"
-    audit = AuditService(origin=origin, key=load_log_key(home.log_key_file), clock=clock)
-    membership = MembershipService(pki=pki, audit=audit, clock=clock)
+    audit = AuditService(origin=origin, key=load_log_key(home.log_key_file, phrase), clock=clock)
+    rotation = RotationService(
+        pki=pki, audit=audit, clock=clock, overlap=dt.timedelta(hours=settings.ca_overlap_hours)
+    )
+    admissions = AdmissionService(alliance=settings.alliance_name, audit=audit, clock=clock)
+    membership = MembershipService(pki=pki, audit=audit, admissions=admissions, clock=clock)
     enrolment = EnrolmentService(
         alliance=settings.alliance_name,
         pki=pki,
         audit=audit,
+        admissions=admissions,
         clock=clock,
         invitation=dt.timedelta(hours=settings.membership_invitation_hours),
-        certificate=dt.timedelta(days=settings.membership_certificate_days),
+        certificate=dt.timedelta(hours=settings.membership_certificate_hours),
+    )
+    agents = AgentService(
+        alliance=settings.alliance_name,
+        pki=pki,
+        audit=audit,
+        clock=clock,
+        certificate=dt.timedelta(hours=settings.membership_certificate_hours),
     )
     keys = KeyService(membership=membership, audit=audit, clock=clock)
     blobs = BlobService(BlobFiles(home.blobs), membership=membership, clock=clock)
@@ -113,9 +143,12 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
     return Services(
         db=db,
         pki=pki,
+        rotation=rotation,
         audit=audit,
         membership=membership,
         enrolment=enrolment,
+        admissions=admissions,
+        agents=agents,
         keys=keys,
         blobs=blobs,
         fingerprints=fingerprints,
@@ -162,7 +195,10 @@ class Hub:
             bytes_=settings.fingerprints_segment_bytes,
         )
         sequencer = Sequencer(services.audit, services.db, self.metrics)
+        names = [name.strip() for name in settings.server_names.split(",")]
+        self._keeper = Keeper(services.pki, services.rotation, services.db, names=names, clock=clock)
         self._periodic = (
+            Periodic("certificate-keeper", self._keeper.run, seconds=KEEPER_SECONDS),
             Periodic("audit-sequencer", sequencer.drain, seconds=SEQUENCER_SECONDS),
             Periodic("segment-compactor", compactor.run, seconds=COMPACTOR_SECONDS),
             Periodic("housekeeping", self._housekeep, seconds=HOUSEKEEPING_SECONDS),
@@ -176,7 +212,7 @@ class Hub:
     async def start(self) -> None:
         """Binds both listeners and serves. Raises: FailedPrecondition if a port is taken."""
         settings, services = self._settings, self._services
-        identity = services.pki.server_identity([name.strip() for name in settings.server_names.split(",")])
+        shown = self._keeper.credentials
         runtime = Runtime(
             alliance=settings.alliance_name,
             db=services.db,
@@ -188,8 +224,8 @@ class Hub:
         )
         # The listeners know each other's address before they serve; ports may be chosen by the system.
         guard = Guard(runtime, Listener.MAIN)
-        main, port = server.build(settings.server_address, identity, client_certificates=True, interceptors=[guard])
-        enrolment, enrolment_port = server.build(settings.server_enrolment_address, identity, client_certificates=False)
+        main, port = server.build(settings.server_address, shown, client_certificates=True, interceptors=[guard])
+        enrolment, enrolment_port = server.build(settings.server_enrolment_address, shown, client_certificates=False)
         self.address = settings.server_public_address or _with_port(settings.server_address, port)
         self.enrolment_address = settings.server_public_enrolment_address or _with_port(
             settings.server_enrolment_address, enrolment_port
@@ -254,10 +290,14 @@ class Hub:
     def _targets(self) -> dict[str, object]:
         settings, services = self._settings, self._services
         return {
-            "AuditService": AuditRpc(services.audit),
+            "AuditService": AuditRpc(
+                services.audit,
+                WitnessService(alliance=settings.alliance_name, require_signed=services.membership.require_signed),
+            ),
             "BlobService": BlobRpc(services.blobs),
             "EnrolmentService": EnrolmentRpc(
                 services.enrolment,
+                services.agents,
                 alliance=settings.alliance_name,
                 hub_address=self.address,
                 log_key=services.audit.public_key,
@@ -265,9 +305,11 @@ class Hub:
             "FederationService": FederationRpc(services.detectors, services.rounds, services.blobs, self._clock),
             "FingerprintService": FingerprintRpc(services.fingerprints),
             "KeyService": KeyRpc(services.keys, self._clock),
+            "PkiService": PkiRpc(services.rotation),
             "MembershipService": MembershipRpc(
                 services.membership,
                 services.enrolment,
+                services.admissions,
                 alliance=settings.alliance_name,
                 enrolment_address=self.enrolment_address,
                 clock=self._clock,

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alliance import settings
+from alliance import sealed_file, settings
+from alliance.admission import check_cosigners
 from alliance.errors import FailedPrecondition, InvalidInput
 
 FILE = "hub.toml"
@@ -33,9 +34,16 @@ class Settings:
     server_certificate_hours: float = 24.0
     database_url: str = ""
     metrics_address: str = ""
+    # The passphrase that opens the CA key and the log key: a file, or a systemd credential by its name.
+    keys_passphrase_file: Path = Path("passphrase")
+    keys_credential: str = ""
     log_level: str = "info"
     membership_invitation_hours: int = 72
+    # How many members sign another's admission; `init` fixes it in the log's first leaf. 0: an invitation suffices.
+    membership_admission_cosigners: int = 2
     membership_certificate_hours: float = 24.0
+    # How long a new authority is announced before it issues, and the least time the old one is trusted after that.
+    ca_overlap_hours: float = 72.0
     fingerprints_segment_entries: int = 64
     fingerprints_segment_bytes: int = 8 << 20
 
@@ -58,6 +66,7 @@ class Settings:
             host, _, port = address.rpartition(":")
             if not (address == "" and optional) and not (host and port.isdecimal() and int(port) <= 65535):
                 raise InvalidInput(f"{address!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it")
+        check_cosigners(self.membership_admission_cosigners, field="membership.admission_cosigners")
         if self.log_level not in LOG_LEVELS:
             raise InvalidInput(
                 f"{self.log_level!r} is not a level", field="log.level", remedy=f"use one of {', '.join(LOG_LEVELS)}"
@@ -70,7 +79,7 @@ class Settings:
         ):
             if getattr(self, field) < least:
                 raise InvalidInput(f"must be at least {least}", field=field.replace("_", ".", 1), remedy="mend it")
-        for field in ("server_certificate_hours", "membership_certificate_hours"):
+        for field in ("server_certificate_hours", "membership_certificate_hours", "ca_overlap_hours"):
             # Written so that "nan" fails too.
             if not SHORTEST_HOURS <= getattr(self, field) <= LONGEST_HOURS:
                 raise InvalidInput(
@@ -111,6 +120,10 @@ class Home:
     @property
     def log_key_file(self) -> Path:
         return self.path / "ca" / "log.key"
+
+    def passphrase_file(self, loaded: Settings) -> Path:
+        """Raises: FailedPrecondition where a systemd credential is named and none was passed."""
+        return sealed_file.passphrase_file(self.path, loaded.keys_passphrase_file, loaded.keys_credential)
 
     @property
     def addresses_file(self) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
+from alliance import sealed_file, tls
 from alliance import settings as settings_format
-from alliance import tls
 from alliance.errors import AlreadyExists
 from alliance.names import OperatorId, slug
 from hub.config import Home, Settings
@@ -25,11 +25,15 @@ class NewHub:
     operator: OperatorId
 
 
-def initialise(home: Home, settings: Settings, operator: OperatorId) -> NewHub:
+def initialise(home: Home, settings: Settings, operator: OperatorId, *, offline_root: Path | None = None) -> NewHub:
     """Builds the home beside its place and moves it there last, so that a broken init leaves none.
+
+    Args:
+        offline_root: a folder for the root of trust, made too; the hub gets an intermediate only.
 
     Raises: AlreadyExists, InvalidInput.
     """
+    from hub.pki import offline
     from hub.pki import service as pki
 
     settings.validate()
@@ -39,13 +43,18 @@ def initialise(home: Home, settings: Settings, operator: OperatorId) -> NewHub:
             reason="HOME_EXISTS",
             remedy='choose another --home, or use the hub that is there ("alliance-hub serve")',
         )
+    fresh_root = offline_root is not None and not offline_root.exists()
     partial = Home(path=home.path.with_name(home.path.name + ".partial"))
     shutil.rmtree(partial.path, ignore_errors=True)
     partial.path.mkdir(parents=True, mode=0o700)
     try:
         from hub.runtime.clock import utc_now
 
-        ca = pki.create(partial.ca, settings.alliance_name, utc_now())
+        # A passphrase file that was named must be there; our own is made.
+        named = settings.keys_passphrase_file.is_absolute() or bool(settings.keys_credential)
+        phrase = sealed_file.passphrase(partial.passphrase_file(settings), create=not named)
+        root = offline.create(offline_root, settings.alliance_name, utc_now()) if offline_root else None
+        ca = pki.create(partial.ca, settings.alliance_name, utc_now(), phrase=phrase, root=root)
         _migrate(partial, settings)
         partial.settings_file.write_text(settings_format.to_toml(settings))
         _first_admin(partial, settings, operator)
@@ -54,6 +63,8 @@ def initialise(home: Home, settings: Settings, operator: OperatorId) -> NewHub:
         partial.path.rename(home.path)
     except BaseException:
         shutil.rmtree(partial.path, ignore_errors=True)
+        if fresh_root and offline_root:
+            shutil.rmtree(offline_root, ignore_errors=True)
         raise
     return NewHub(home=home.path, ca_fingerprint=tls.fingerprint(ca), operator=operator)
 
@@ -74,6 +85,7 @@ def _first_admin(home: Home, settings: Settings, operator: OperatorId) -> None:
 
     key = tls.new_channel_key()
     with open_services(home, settings) as services, services.db.write() as tx:
+        services.admissions.found(tx, settings.membership_admission_cosigners)
         chain = services.enrolment.issue_operator(tx, "init", operator, ConsoleRole.ADMIN, tls.certificate_request(key))
         ca = services.pki.ca.public_bytes(serialization.Encoding.PEM)
     write_kit(home.operator / slug(operator), key=tls.private_pem(key), chain=tls.chain_pem(chain), ca=ca, hub="")

@@ -122,6 +122,9 @@ CLOSED_LIST: Mapping[str, _Entry] = {
     "alliance.v1.ListMembersRequest": _listed("question", **_PAGE),
     "alliance.v1.ListGroupsRequest": _listed("question", **_PAGE),
     "alliance.v1.LeaveAllianceRequest": _listed("membership", request_id=_ID),
+    "alliance.v1.AdmitMemberRequest": _listed(
+        "membership", request_id=_ID, member=_MEMBER, identity_digest=_DIGEST, signature=_SIGNATURE
+    ),
     "alliance.v1.GetGroupKeyRequest": _listed("question", group=_GROUP, epoch=_number(0, 2**31 - 1)),
     "alliance.v1.CreateEpochRequest": _listed(
         "sealed group key",
@@ -189,6 +192,7 @@ CLOSED_LIST: Mapping[str, _Entry] = {
         witness_certificate=_SIGNATURE,
         signature=_bytes(64, 64),
     ),
+    "alliance.v1.GetTrustBundleRequest": _listed("question"),
     "alliance.v1.ListLeavesRequest": _listed("question", start_index=_COUNT, **_PAGE),
     "alliance.v1.ProposeDetectorRequest": _listed(
         "detector", request_id=_ID, name=_DETECTOR, group=_GROUP, spec=_INSIDE, initial_digest=_DIGEST

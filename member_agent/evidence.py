@@ -28,6 +28,7 @@ ALARMS = frozenset(
         "ADMISSION_FORGED",
         "ADMISSION_MISSING",
         "ADMISSION_POLICY_CHANGED",
+        "ANCHOR_FORGED",
         "CHECKPOINT_FORGED",
         "COMMITMENT_MISMATCH",
         "GROUP_MISMATCH",
@@ -73,9 +74,9 @@ def keep(folder: Path, error: AllianceError, scene: Scene, transcript: Transcrip
     try:
         file = _written(folder, error, scene, transcript, now=now)
     except OSError as failed:
-        log.critical("alarm", reason=error.reason, message=error.message, evidence_not_kept=str(failed))
+        log.error("alarm", reason=error.reason, message=error.message, evidence_not_kept=str(failed))
     else:
-        log.critical("alarm", reason=error.reason, message=error.message, evidence=str(file))
+        log.error("alarm", reason=error.reason, message=error.message, evidence=str(file))
 
 
 def _written(folder: Path, error: AllianceError, scene: Scene, transcript: Transcript, *, now: dt.datetime) -> Path:

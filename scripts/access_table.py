@@ -25,7 +25,8 @@ whether the batch is its own.
 
 - **Listener**: `main` takes nothing but mutual TLS; `enrolment` asks for no client certificate and knows nobody.
 - **Suspended**: whether a suspended member may still call. A member that was expelled or left may call nothing.
-- **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
+- **Waiting**: whether a member may call that has enrolled and that not enough members have admitted yet.
+- **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `NOT_ADMITTED`, `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
 ORDER = [who for who in Who if who in MEMBERS] + [who for who in Who if who in CONSOLE]
 
 
@@ -34,7 +35,7 @@ def written() -> str:
 
 
 def _tables() -> Iterator[str]:
-    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended"]
+    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended", "waiting"]
     for service, names in itertools.groupby(TABLE, key=lambda name: name.partition("/")[0]):
         yield from ("", f"## {service}", "", _row(head), _row(["---", "---", *[":-:"] * (len(head) - 2)]))
         yield from (_row(_cells(name)) for name in names)
@@ -44,7 +45,8 @@ def _cells(name: str) -> list[str]:
     rule = TABLE[name]
     listener = f"**{rule.listener}**" if rule.listener is not Listener.MAIN else str(rule.listener)
     who = [_mark(permitted=who in rule.who) for who in (*ORDER, Who.ANONYMOUS)]
-    return [f"`{name.partition('/')[2]}`", listener, *who, _mark(permitted=rule.while_suspended)]
+    states = (_mark(permitted=rule.while_suspended), _mark(permitted=rule.while_unadmitted))
+    return [f"`{name.partition('/')[2]}`", listener, *who, *states]
 
 
 def _mark(*, permitted: bool) -> str:

@@ -48,6 +48,7 @@ HUB_SETTINGS = {
     "metrics_address": "Where Prometheus metrics are served, in plain HTTP; empty serves none.",
     "log_level": "debug, info, warning or error.",
     "membership_invitation_hours": "Life of an invitation that does not say its own.",
+    "membership_admission_cosigners": "How many members sign another's admission; `init` fixes it in the log.",
     "membership_certificate_hours": "Life of an agent's channel certificate; it is renewed at two thirds.",
     "fingerprints_segment_entries": "Entries of a bank after which its tail is packed into a segment.",
     "fingerprints_segment_bytes": "Sealed bytes after which it is.",

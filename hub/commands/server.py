@@ -21,6 +21,15 @@ def init(
     names: str | None = typer.Option(None, help="Names and IP addresses in the hub's certificate, comma-separated."),
     database_url: str | None = typer.Option(None, help="postgresql+psycopg://...; SQLite in the home by default."),
     operator: str = typer.Option("admin", help="Name of the first admin."),
+    admission_cosigners: int | None = typer.Option(
+        None, help="How many members sign the admission of another, fixed for good; 0: an invitation. [default: 2]"
+    ),
+    passphrase_file: Path | None = typer.Option(
+        None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made in the home."
+    ),
+    offline_root: Path | None = typer.Option(
+        None, help="Make the root of trust in this folder, to be kept off this machine; the hub issues under it."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Make a new hub: CA, database, settings and the first admin's certificate."""
@@ -34,8 +43,11 @@ def init(
         server_enrolment_address=enrolment_address,
         server_names=names,
         database_url=database_url,
+        membership_admission_cosigners=admission_cosigners,
+        keys_passphrase_file=passphrase_file.absolute() if passphrase_file else None,
     )
-    made = initialise(home(context), settings, operator_id(qualified("operators", operator)))
+    named = operator_id(qualified("operators", operator))
+    made = initialise(home(context), settings, named, offline_root=offline_root)
     show_one(
         {"home": str(made.home), "ca_fingerprint": made.ca_fingerprint, "operator": made.operator}, as_json=as_json
     )

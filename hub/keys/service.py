@@ -16,7 +16,6 @@ from alliance.names import GroupId, MemberId
 from hub.audit.service import AuditService
 from hub.keys import store
 from hub.keys.model import Epoch, Wrap
-from hub.membership.model import Standing
 from hub.membership.service import MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock
@@ -120,4 +119,4 @@ class KeyService:
 
     def _active(self, tx: Connection, group: GroupId) -> list[MemberId]:
         members = self._membership.group(tx, group).members
-        return [m for m in members if self._membership.get(tx, m).standing is Standing.ACTIVE]
+        return [m for m in members if self._membership.get(tx, m).takes_part]

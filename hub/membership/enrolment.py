@@ -18,12 +18,12 @@ from alliance.errors import AlreadyExists, InvalidInput, NotPermitted
 from alliance.names import AgentId, MemberId, OperatorId
 from hub.audit.service import AuditService
 from hub.membership import agent_store, store
+from hub.membership.admissions import AdmissionService
 from hub.membership.model import Agent, ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
-from hub.pki.service import PkiService
+from hub.pki.service import OPERATOR_LIFETIME, PkiService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 
-OPERATOR_LIFETIME = dt.timedelta(days=365)
 MAX_INVITATION = dt.timedelta(days=30)
 _X25519_FIELD = 2**255 - 19
 
@@ -44,6 +44,7 @@ class EnrolmentService:
         alliance: str,
         pki: PkiService,
         audit: AuditService,
+        admissions: AdmissionService,
         clock: Clock,
         invitation: dt.timedelta,
         certificate: dt.timedelta,
@@ -51,6 +52,7 @@ class EnrolmentService:
         self._alliance = alliance
         self._pki = pki
         self._audit = audit
+        self._admissions = admissions
         self._clock = clock
         self._invitation = invitation
         self._certificate = certificate
@@ -95,8 +97,10 @@ class EnrolmentService:
             raise AlreadyExists(
                 "another member has this identity", reason="IDENTITY_TAKEN", remedy="join from an empty agent home"
             )
+        self._admissions.lock(tx)
         enrolled = member.enrol(identity, now)
         store.save_member(tx, enrolled)
+        self._admissions.enrolled(tx, enrolled.id)
         agent = AgentId(f"agents/{secrets.token_hex(4)}")
         chain = self._pki.issue_member(tx, request=request, member=enrolled.id, agent=agent, lifetime=self._certificate)
         agent_store.add(tx, Agent(member=enrolled.id, name=agent, create_time=now, expire_time=_until(chain)))

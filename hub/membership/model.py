@@ -53,8 +53,22 @@ class Member:
     standing: Standing
     create_time: int
     enrol_time: int | None = None
+    admit_time: int | None = None
     identity: Identity | None = None
     reason: str = ""
+
+    @property
+    def admitted(self) -> bool:
+        return self.admit_time is not None
+
+    @property
+    def waits(self) -> bool:
+        """For others to admit it."""
+        return self.enrol_time is not None and not self.admitted and self.standing not in GONE
+
+    @property
+    def takes_part(self) -> bool:
+        return self.admitted and self.standing is Standing.ACTIVE
 
     def enrol(self, identity: Identity, now: int) -> Member:
         self._require("enrol", Standing.INVITED)
@@ -97,6 +111,16 @@ class Agent:
 
     def revoked(self, now: int) -> Agent:
         return replace(self, revoke_time=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """`signer` admits `member`: its signature over `canonical.admission_bytes`."""
+
+    member: MemberId
+    signer: MemberId
+    signature: bytes
+    create_time: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,21 @@
-"""MembershipService and EnrolmentService: parse, call, render."""
+"""MembershipService: parse, call, render."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from cryptography import x509
 from sqlalchemy import Connection
 
 from alliance import release
-from alliance.errors import InvalidInput
-from alliance.names import MemberId, digest, group_id, member_id, operator_id
+from alliance.names import MemberId, digest, group_id, member_id
 from alliance.v1 import enrolment_pb2 as enrolment_pb
 from alliance.v1 import membership_pb2 as pb
+from hub.membership.admissions import Admissions, AdmissionService
 from hub.membership.enrolment import EnrolmentService
-from hub.membership.model import ConsoleRole, Group, Identity, Member, Role
+from hub.membership.enrolment_rpc import unknown_role
+from hub.membership.model import Group, Member, Role
 from hub.membership.service import Departed, MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.changes import EVERYTHING, Topic
@@ -36,11 +36,12 @@ PRESENCE_SECONDS = 40
 
 class MembershipRpc:
     def __init__(
-        self, service: MembershipService, enrolment: EnrolmentService, *, alliance: str, enrolment_address: str,
-        clock: Clock, departed: Departed, looks: Mapping[Topic, Look],
+        self, service: MembershipService, enrolment: EnrolmentService, admissions: AdmissionService, *,
+        alliance: str, enrolment_address: str, clock: Clock, departed: Departed, looks: Mapping[Topic, Look],
     ) -> None:  # fmt: skip
         self._service = service
         self._enrolment = enrolment
+        self._admissions = admissions
         self._alliance = alliance
         self._enrolment_address = enrolment_address
         self._clock = clock
@@ -128,34 +129,43 @@ class MembershipRpc:
         asked = page_request(request.page_size, request.page_token)
         found = self._service.members(tx, after=asked.after, limit=asked.size + 1)
         shown = page(found, asked, lambda member: member.id)
-        return pb.ListMembersResponse(
-            members=[_member(member, caller) for member in shown.items], next_page_token=shown.next_token
-        )
+        return pb.ListMembersResponse(members=self._shown(tx, caller, shown.items), next_page_token=shown.next_token)
 
     def get_member(self, tx: Connection, caller: Caller, request: pb.GetMemberRequest) -> pb.GetMemberResponse:
         member = self._service.get(tx, member_id(request.name, field="name"))
-        return pb.GetMemberResponse(member=_member(member, caller))
+        return pb.GetMemberResponse(member=self._one(tx, caller, member))
 
     def suspend_member(
         self, tx: Connection, caller: Caller, request: pb.SuspendMemberRequest
     ) -> pb.SuspendMemberResponse:
         member = self._service.suspend(tx, caller, member_id(request.name, field="name"), request.reason)
-        return pb.SuspendMemberResponse(member=_member(member, caller))
+        return pb.SuspendMemberResponse(member=self._one(tx, caller, member))
 
     def reinstate_member(
         self, tx: Connection, caller: Caller, request: pb.ReinstateMemberRequest
     ) -> pb.ReinstateMemberResponse:
         member = self._service.reinstate(tx, caller, member_id(request.name, field="name"), request.reason)
-        return pb.ReinstateMemberResponse(member=_member(member, caller))
+        return pb.ReinstateMemberResponse(member=self._one(tx, caller, member))
 
     def expel_member(self, tx: Connection, caller: Caller, request: pb.ExpelMemberRequest) -> pb.ExpelMemberResponse:
         member = self._service.expel(tx, caller, member_id(request.name, field="name"), request.reason)
-        return pb.ExpelMemberResponse(member=_member(member, caller))
+        return pb.ExpelMemberResponse(member=self._one(tx, caller, member))
 
     def leave_alliance(
         self, tx: Connection, caller: Caller, request: pb.LeaveAllianceRequest
     ) -> pb.LeaveAllianceResponse:
-        return pb.LeaveAllianceResponse(member=_member(self._service.leave(tx, caller, self._departed), caller))
+        member = self._service.leave(tx, caller, self._departed)
+        return pb.LeaveAllianceResponse(member=self._one(tx, caller, member))
+
+    def admit_member(self, tx: Connection, caller: Caller, request: pb.AdmitMemberRequest) -> pb.AdmitMemberResponse:
+        member = self._admissions.admit(
+            tx,
+            caller,
+            member_id(request.member),
+            digest(request.identity_digest, field="identity_digest"),
+            request.signature,
+        )
+        return pb.AdmitMemberResponse(member=self._one(tx, caller, member))
 
     def create_group(self, tx: Connection, caller: Caller, request: pb.CreateGroupRequest) -> pb.CreateGroupResponse:
         group = self._service.create_group(tx, caller, group_id(request.name, field="name"))
@@ -173,72 +183,33 @@ class MembershipRpc:
         shown = page(found, asked, lambda group: group.id)
         return pb.ListGroupsResponse(groups=map(_group, shown.items), next_page_token=shown.next_token)
 
+    def _one(self, tx: Connection, caller: Caller, member: Member) -> pb.Member:
+        return self._shown(tx, caller, [member])[0]
 
-class EnrolmentRpc:
-    def __init__(self, service: EnrolmentService, *, alliance: str, hub_address: str, log_key: bytes) -> None:
-        self._service = service
-        self._alliance = alliance
-        self._hub_address = hub_address
-        self._log_key = log_key
-
-    def enrol(self, tx: Connection, caller: Caller, request: enrolment_pb.EnrolRequest) -> enrolment_pb.EnrolResponse:
-        enrolled = self._service.enrol(
-            tx,
-            secret=request.invitation_secret,
-            request=request.certificate_request,
-            identity=Identity(signing_key=request.identity.signing_key, sealing_key=request.identity.sealing_key),
-            signature=request.identity_signature,
-        )
-        return enrolment_pb.EnrolResponse(
-            member=enrolled.member.id,
-            agent=enrolled.agent,
-            role=f"MEMBER_ROLE_{enrolled.member.role.upper()}",
-            certificate_chain=enrolled.chain,
-            alliance=self._alliance,
-            hub_address=self._hub_address,
-            log_key=self._log_key,
-        )
-
-    def renew_certificate(
-        self, tx: Connection, caller: Caller, request: enrolment_pb.RenewCertificateRequest
-    ) -> enrolment_pb.RenewCertificateResponse:
-        chain = self._service.renew(tx, caller, request.certificate_request)
-        return enrolment_pb.RenewCertificateResponse(certificate_chain=chain)
-
-    def issue_operator_certificate(
-        self, tx: Connection, caller: Caller, request: enrolment_pb.IssueOperatorCertificateRequest
-    ) -> enrolment_pb.IssueOperatorCertificateResponse:
-        name = operator_id(request.operator)
-        try:
-            role = ConsoleRole(enrolment_pb.ConsoleRole.Name(request.role).removeprefix("CONSOLE_ROLE_").lower())
-        except ValueError as error:
-            raise _unknown_role(ConsoleRole) from error
-        chain = self._service.issue_operator(tx, caller.name, name, role, request.certificate_request)
-        expires = x509.load_der_x509_certificate(chain[0]).not_valid_after_utc
-        return enrolment_pb.IssueOperatorCertificateResponse(
-            certificate_chain=chain, expire_time=timestamp(micros(expires))
-        )
+    def _shown(self, tx: Connection, caller: Caller, members: Sequence[Member]) -> list[pb.Member]:
+        admissions = self._admissions.of(tx, members)
+        return [_member(member, caller, admissions[member.id]) for member in members]
 
 
 def _role(value: enrolment_pb.MemberRole) -> Role:
     try:
         return Role(enrolment_pb.MemberRole.Name(value).removeprefix("MEMBER_ROLE_").lower())
     except ValueError as error:
-        raise _unknown_role(Role) from error
+        raise unknown_role(Role) from error
 
 
-def _unknown_role(roles: type[Role] | type[ConsoleRole]) -> InvalidInput:
-    return InvalidInput("unknown role", field="role", remedy=f"use one of {', '.join(roles)}")
-
-
-def _member(member: Member, caller: Caller) -> pb.Member:
+def _member(member: Member, caller: Caller, admissions: Admissions) -> pb.Member:
     shown = pb.Member(
         name=member.id,
         role=f"MEMBER_ROLE_{member.role.upper()}",
         standing=f"STANDING_{member.standing.upper()}",
         create_time=timestamp(member.create_time),
         standing_reason=member.reason if caller.is_console else "",
+        admissions=[pb.Admission(signer=one.signer, signature=one.signature) for one in admissions.signed],
+        admissions_needed=admissions.needed,
     )
+    if member.admit_time is not None:
+        shown.admit_time.CopyFrom(timestamp(member.admit_time))
     if member.identity is not None:
         shown.identity.signing_key = member.identity.signing_key
         shown.identity.sealing_key = member.identity.sealing_key

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection
 
 from alliance.errors import AlreadyExists, InvalidInput, NotAuthenticated, NotFound, NotPermitted
@@ -17,7 +14,9 @@ from alliance.names import GroupId, MemberId, OperatorId
 from alliance.tls import Peer, PeerKind
 from hub.audit.service import AuditService
 from hub.membership import store
+from hub.membership.admissions import AdmissionService
 from hub.membership.model import GONE, Group, Member, Standing
+from hub.membership.signatures import require_signed
 from hub.pki.service import PkiService
 from hub.runtime.caller import Caller, Who
 from hub.runtime.clock import Clock, micros
@@ -28,9 +27,10 @@ Departed = Callable[[Connection, MemberId], None]
 
 
 class MembershipService:
-    def __init__(self, *, pki: PkiService, audit: AuditService, clock: Clock) -> None:
+    def __init__(self, *, pki: PkiService, audit: AuditService, admissions: AdmissionService, clock: Clock) -> None:
         self._pki = pki
         self._audit = audit
+        self._admissions = admissions
         self._clock = clock
 
     def authenticate(self, tx: Connection, peer: Peer) -> Caller:
@@ -43,7 +43,8 @@ class MembershipService:
             if member is None or member.standing in GONE or member.standing is Standing.INVITED:
                 raise _not_counted()
             active = member.standing is Standing.ACTIVE
-            return Caller(who=Who(member.role.value), name=member.id, active=active, peer=peer)
+            who, admitted = Who(member.role.value), member.admitted
+            return Caller(who=who, name=member.id, active=active, admitted=admitted, peer=peer)
         if peer.kind is PeerKind.OPERATOR:
             operator = store.find_operator(tx, OperatorId(peer.name))
             if operator is not None:
@@ -72,7 +73,7 @@ class MembershipService:
         member = self._locked(tx, member_id).expel(_reason(reason))
         store.leave_groups(tx, member.id)
         self._pki.revoke(tx, member.id)
-        return self._saved(tx, caller, member, "member_expelled")
+        return self._gone(tx, caller, member, "member_expelled")
 
     def leave(self, tx: Connection, caller: Caller, departed: Departed) -> Member:
         """The caller leaves: `departed` withdraws what it published. Raises: FailedPrecondition."""
@@ -80,7 +81,7 @@ class MembershipService:
         departed(tx, member.id)
         store.leave_groups(tx, member.id)
         self._pki.revoke(tx, member.id)
-        return self._saved(tx, caller, member, "member_left")
+        return self._gone(tx, caller, member, "member_left")
 
     def mark_present(self, tx: Connection, member_id: MemberId, *, seconds: int) -> None:
         """The member's agent is connected, and counts as such for so long."""
@@ -138,23 +139,17 @@ class MembershipService:
 
     def require_signed(self, tx: Connection, member_id: MemberId, signed: bytes, signature: bytes) -> None:
         """The member's registered identity signed these bytes. Raises: InvalidInput."""
-        identity = self.get(tx, member_id).identity
-        try:
-            key = serialization.load_der_public_key(identity.signing_key if identity else b"")
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise ValueError("not P-256")
-            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-        except (ValueError, InvalidSignature) as error:
-            raise InvalidInput(
-                f"not signed by the identity of {member_id}",
-                reason="SIGNATURE_INVALID",
-                field="signature",
-                remedy="sign with the identity made at joining",
-            ) from error
+        require_signed(self.get(tx, member_id), signed, signature)
 
     def _locked(self, tx: Connection, member_id: MemberId) -> Member:
         """For a change: what it is decided on stays true. Raises: NotFound."""
         return _found(store.lock_member(tx, member_id), member_id)
+
+    def _gone(self, tx: Connection, caller: Caller, member: Member, event: str) -> Member:
+        self._admissions.lock(tx)
+        self._saved(tx, caller, member, event)
+        self._admissions.departed(tx)
+        return member
 
     def _saved(self, tx: Connection, caller: Caller, member: Member, event: str) -> Member:
         store.save_member(tx, member)

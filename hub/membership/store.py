@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     LargeBinary,
     Row,
+    Select,
     String,
     Table,
     delete,
@@ -44,6 +45,13 @@ member_table = Table(
     Column("enrol_time", Int64),
     _one_of("role", list(Role)),
     _one_of("standing", list(Standing)),
+)
+# Members that count. Apart from `member`, whose rows others lock before the policy of admissions.
+admitted_table = Table(
+    "admitted",
+    metadata,
+    Column("member", ForeignKey("member.name"), primary_key=True),
+    Column("time", Int64, nullable=False),
 )
 invitation_table = Table(
     "invitation",
@@ -94,24 +102,26 @@ def present(tx: Connection, *, now: int) -> set[MemberId]:
 
 
 def find_member(tx: Connection, member: MemberId) -> Member | None:
-    row = tx.execute(select(member_table).where(member_table.c.name == member)).first()
+    row = tx.execute(_members().where(member_table.c.name == member)).first()
     return None if row is None else _member(row)
 
 
 def hold_member(tx: Connection, member: MemberId) -> Member | None:
     """The member, whose standing then stays as it is until this transaction ends."""
-    row = tx.execute(select(member_table).where(member_table.c.name == member).with_for_update(read=True)).first()
+    held = _members().where(member_table.c.name == member).with_for_update(read=True, of=member_table)
+    row = tx.execute(held).first()
     return None if row is None else _member(row)
 
 
 def lock_member(tx: Connection, member: MemberId) -> Member | None:
-    """The member, locked for a change; waits for all that hold it."""
-    row = tx.execute(select(member_table).where(member_table.c.name == member).with_for_update()).first()
+    """The member, locked for a change; waits for all that hold it, not for those that only refer to it."""
+    locked = _members().where(member_table.c.name == member).with_for_update(key_share=True, of=member_table)
+    row = tx.execute(locked).first()
     return None if row is None else _member(row)
 
 
 def members(tx: Connection, *, after: str | None, limit: int) -> list[Member]:
-    query = select(member_table).order_by(member_table.c.name).limit(limit)
+    query = _members().order_by(member_table.c.name).limit(limit)
     if after is not None:
         query = query.where(member_table.c.name > after)
     return [_member(row) for row in tx.execute(query)]
@@ -133,6 +143,10 @@ def identity_holder(tx: Connection, identity: Identity) -> MemberId | None:
         )
     ).first()
     return None if found is None else MemberId(found.name)
+
+
+def _members() -> Select[Any]:
+    return select(member_table, admitted_table.c.time.label("admit_time")).outerjoin(admitted_table)
 
 
 def add_invitation(tx: Connection, invitation: Invitation) -> None:
@@ -252,4 +266,5 @@ def _member(row: Row[Any]) -> Member:
         identity=identity,
         create_time=row.create_time,
         enrol_time=row.enrol_time,
+        admit_time=row.admit_time,
     )

@@ -8,6 +8,7 @@ from hub.federation import round_store as rounds
 from hub.federation import store as federation
 from hub.fingerprints import store as fingerprints
 from hub.keys import store as keys
+from hub.membership import admission_store as admissions
 from hub.membership import agent_store as agents
 from hub.membership import store as membership
 from hub.pki import store as pki
@@ -15,6 +16,7 @@ from hub.runtime import idempotency
 from hub.runtime.db import metadata
 
 __all__ = [
+    "admissions",
     "agents",
     "audit",
     "blobs",

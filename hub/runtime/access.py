@@ -27,6 +27,8 @@ class Rule:
     listener: Listener = Listener.MAIN
     # A suspended member may still say hello (to learn that it is suspended) and leave.
     while_suspended: bool = False
+    # A member that nobody admitted yet may see who could admit it, read the log, and leave.
+    while_unadmitted: bool = False
 
     def check(self, caller: Caller, listener: Listener) -> None:
         """Raises: NotAuthenticated, NotPermitted."""
@@ -46,6 +48,13 @@ class Rule:
             raise NotPermitted(
                 "the member is suspended", reason="MEMBER_SUSPENDED", remedy="ask the operator of the hub"
             )
+        if not caller.admitted and not self.while_unadmitted:
+            raise NotPermitted(
+                f"{caller.name} waits to be admitted",
+                reason="NOT_ADMITTED",
+                remedy=f'ask members to run "alliance-agent member admit {caller.name}"; '
+                '"alliance-agent member list" says how many',
+            )
 
 
 _OPERATORS = frozenset({Who.OPERATOR, Who.ADMIN})
@@ -55,19 +64,20 @@ _EVERYONE = MEMBERS | CONSOLE
 TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/Enrol": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
     "alliance.v1.EnrolmentService/EnrolAgent": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
-    "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS),
-    "alliance.v1.EnrolmentService/ListAgents": Rule(who=MEMBERS),
-    "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS),
+    "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS, while_unadmitted=True),
+    "alliance.v1.EnrolmentService/ListAgents": Rule(who=MEMBERS, while_unadmitted=True),
+    "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN),
-    "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True),
-    "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS),
+    "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
+    "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.MembershipService/CreateInvitation": Rule(who=_OPERATORS),
-    "alliance.v1.MembershipService/ListMembers": Rule(who=_EVERYONE),
-    "alliance.v1.MembershipService/GetMember": Rule(who=_EVERYONE),
+    "alliance.v1.MembershipService/ListMembers": Rule(who=_EVERYONE, while_unadmitted=True),
+    "alliance.v1.MembershipService/GetMember": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.MembershipService/SuspendMember": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/ReinstateMember": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/ExpelMember": Rule(who=_ADMIN),
-    "alliance.v1.MembershipService/LeaveAlliance": Rule(who=MEMBERS, while_suspended=True),
+    "alliance.v1.MembershipService/LeaveAlliance": Rule(who=MEMBERS, while_suspended=True, while_unadmitted=True),
+    "alliance.v1.MembershipService/AdmitMember": Rule(who=MEMBERS),
     "alliance.v1.MembershipService/CreateGroup": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/AddGroupMember": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/ListGroups": Rule(who=_EVERYONE),
@@ -85,12 +95,12 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.FingerprintService/ListSegments": Rule(who=MEMBERS),
     "alliance.v1.FingerprintService/ReportHits": Rule(who=MEMBERS),
     "alliance.v1.FingerprintService/ListHits": Rule(who=MEMBERS),
-    "alliance.v1.AuditService/GetCheckpoint": Rule(who=_EVERYONE),
-    "alliance.v1.AuditService/ListLeaves": Rule(who=_EVERYONE),
-    "alliance.v1.AuditService/GetInclusionProof": Rule(who=_EVERYONE),
-    "alliance.v1.AuditService/GetConsistencyProof": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/GetCheckpoint": Rule(who=_EVERYONE, while_unadmitted=True),
+    "alliance.v1.AuditService/ListLeaves": Rule(who=_EVERYONE, while_unadmitted=True),
+    "alliance.v1.AuditService/GetInclusionProof": Rule(who=_EVERYONE, while_unadmitted=True),
+    "alliance.v1.AuditService/GetConsistencyProof": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.AuditService/AddCosignature": Rule(who=MEMBERS),
-    "alliance.v1.AuditService/ListCosignatures": Rule(who=_EVERYONE),
+    "alliance.v1.AuditService/ListCosignatures": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.AuditService/VerifyLog": Rule(who=CONSOLE),
     "alliance.v1.FederationService/ProposeDetector": Rule(who=MEMBERS | _OPERATORS),
     "alliance.v1.FederationService/ApproveDetector": Rule(who=_OPERATORS),
@@ -108,8 +118,14 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.FederationService/GetTask": Rule(who=MEMBERS),
     "alliance.v1.FederationService/SubmitResult": Rule(who=MEMBERS),
     "alliance.v1.FederationService/GetModel": Rule(who=_EVERYONE),
-    "grpc.health.v1.Health/Check": Rule(who=_EVERYONE, while_suspended=True),
-    "grpc.health.v1.Health/Watch": Rule(who=_EVERYONE, while_suspended=True),
+    "alliance.v1.PkiService/GetTrustBundle": Rule(who=_EVERYONE),
+    "alliance.v1.PkiService/RotateCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/RequestCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/InstallCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/RetireCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/RenewOperatorCertificate": Rule(who=CONSOLE),
+    "grpc.health.v1.Health/Check": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
+    "grpc.health.v1.Health/Watch": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(who=CONSOLE),
 }
 

@@ -32,11 +32,15 @@ CONSOLE = frozenset({Who.VIEWER, Who.OPERATOR, Who.ADMIN, Who.AUDITOR})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """`name` is "members/acme", "operators/dana" or "" for nobody; `active` is false while suspended."""
+    """`name` is "members/acme", "operators/dana" or "" for nobody; `active` is false while suspended.
+
+    `admitted` is false of a member that has enrolled and waits for others to sign its admission.
+    """
 
     who: Who
     name: str = ""
     active: bool = True
+    admitted: bool = True
     peer: Peer | None = None
 
     @property

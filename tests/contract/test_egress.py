@@ -35,6 +35,7 @@ SENT = {
     "HandshakeRequest",
     "JoinDetectorRequest",
     "LeaveAllianceRequest",
+    "AdmitMemberRequest",
     "LeaveDetectorRequest",
     "ListAgentsRequest",
     "ListBanksRequest",

@@ -22,7 +22,14 @@ from tests.kit.rpc import Outcome, all_methods, raw_call
 
 METHODS = all_methods()
 REFUSALS = frozenset(
-    {"NOT_AUTHENTICATED", "ROLE_NOT_PERMITTED", "WRONG_LISTENER", "NO_ACCESS_RULE", "MEMBER_SUSPENDED"}
+    {
+        "NOT_AUTHENTICATED",
+        "ROLE_NOT_PERMITTED",
+        "WRONG_LISTENER",
+        "NO_ACCESS_RULE",
+        "MEMBER_SUSPENDED",
+        "NOT_ADMITTED",
+    }
 )
 
 
@@ -36,6 +43,7 @@ class Everybody:
         self.main |= {Who(role.value): hub.operator(role).channel for role in ConsoleRole}
         self.suspended = hub.enrol("suspended")
         hub.suspend(self.suspended)
+        self.waiting = hub.enrol("waiting")
         self.nobody = hub.open_enrolment_channel()
         self.with_certificate = self._open_enrolment_with_certificate(members[Role.BRAND])
 
@@ -45,7 +53,9 @@ class Everybody:
 
 @pytest.fixture(scope="module")
 def everybody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everybody]:
-    with running_hub(tmp_path_factory.mktemp("access")) as hub:
+    # All but the last of them are founders.
+    founders = len(Role) + 1
+    with running_hub(tmp_path_factory.mktemp("access"), membership_admission_cosigners=founders) as hub:
         made = Everybody(hub)
         yield made
         made.with_certificate.close()
@@ -81,6 +91,13 @@ def test_a_suspended_member_may_call_what_the_table_says(name: str, everybody: E
     rule = TABLE[name]
     wanted = expected(rule, Who.BRAND) or ("" if rule.while_suspended else "MEMBER_SUSPENDED")
     assert refusal(raw_call(everybody.suspended.channel, METHODS[name])) == wanted
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_member_that_nobody_admitted_may_call_what_the_table_says(name: str, everybody: Everybody) -> None:
+    rule = TABLE[name]
+    wanted = expected(rule, Who.BRAND) or ("" if rule.while_unadmitted else "NOT_ADMITTED")
+    assert refusal(raw_call(everybody.waiting.channel, METHODS[name])) == wanted
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

@@ -61,6 +61,11 @@ class Scene:
         self.a = a
         self.member, other = a.members[:2]
         self.victim = a.hub.enrol("victim")
+        self.waiting = a.hub.enrol("waiting")
+        keys = self.waiting.identity
+        self.identity = canonical.identity_digest(keys.signing_key, keys.sealing_key)
+        alliance_name = a.hub.settings.alliance_name
+        self.admission = canonical.admission_bytes(alliance_name, self.waiting.name, "brand", self.identity)
         self.sealed: Sealed = self.member.publish(a.bank, rows=3)
         self.next = self.member.seal(a.bank, b"next", rows=3)
         self.member.upload(self.next.data)
@@ -106,6 +111,9 @@ class Scene:
             MEMBER.SuspendMemberRequest(name=self.victim.name, reason="why"),
             MEMBER.ReinstateMemberRequest(name=self.victim.name, reason="why"),
             MEMBER.ExpelMemberRequest(name=self.victim.name, reason="why"),
+            MEMBER.AdmitMemberRequest(
+                member=self.waiting.name, identity_digest=self.identity, signature=self.member.sign(self.admission)
+            ),
             MEMBER.CreateGroupRequest(name="groups/later"),
             MEMBER.AddGroupMemberRequest(group=group, member=self.victim.name),
             MEMBER.ListGroupsRequest(page_size=1),
@@ -200,7 +208,8 @@ class Scene:
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     url = request.getfixturevalue("postgres_databases").create() if request.param == "postgresql" else ""
-    with alliance(members=2, url=url) as a:
+    # The two and the one that will be expelled are founders; the next one waits.
+    with alliance(members=2, url=url, membership_admission_cosigners=3) as a:
         yield Scene(a)
 
 

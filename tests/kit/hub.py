@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from alliance import canonical, channel, tls
+from alliance import canonical, channel, sealed_file, tls
 from alliance.join_code import SECRET_SIZE, JoinCode
 from alliance.names import BankId, GroupId, MemberId, OperatorId
 from alliance.schemes import TERMS
@@ -30,6 +30,7 @@ from hub.app import Hub, Services, open_services
 from hub.config import Home, Settings
 from hub.membership.model import ConsoleRole, Role
 from hub.operator_client import OperatorClient
+from hub.pki import custody
 from hub.runtime.clock import Clock, utc_now
 from hub.setup import initialise, write_kit
 from tests.kit.member import RawMember
@@ -43,6 +44,8 @@ def local_settings(*, url: str = "", **changes: Any) -> Settings:
     here = Settings(
         server_address="127.0.0.1:0",
         server_enrolment_address="127.0.0.1:0",
+        # Most tests are about something else than who admits whom.
+        membership_admission_cosigners=0,
         # So long that a clock moved by weeks gives no certificate from the future.
         server_certificate_hours=366 * 24.0,
         database_url=url,
@@ -78,7 +81,8 @@ class RunningHub:
     @property
     def ca_key(self) -> ec.EllipticCurvePrivateKey:
         """For forging what only a thief of the CA key could."""
-        key = serialization.load_pem_private_key((self.home.ca / "ca.key").read_bytes(), password=None)
+        phrase = sealed_file.passphrase(self.home.passphrase_file(self.settings), create=False)
+        key = custody.read(self.home.ca / "ca.key", phrase)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return key
 

@@ -49,8 +49,9 @@ def test_a_member_from_invitation_to_expulsion(services: Services) -> None:
     assert standing(services) is Standing.ACTIVE
     write(services, lambda tx: expel(services, tx))
     assert standing(services) is Standing.EXPELLED
-    # `init` certified the first admin.
+    # `init` said who admits members, and certified the first admin.
     assert events(services) == [
+        "admission_policy:0",
         "operator_certified:admin",
         "member_invited:marketplace",
         "member_enrolled:marketplace",

@@ -31,6 +31,36 @@ def upgrade() -> None:
         "FROM certificate WHERE agent <> '' GROUP BY subject, agent"
     )
     op.create_table(
+        "admission_policy",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("cosigners", sa.Integer(), nullable=False),
+        sa.CheckConstraint("id = 1", name="ck_admission_policy_one_row"),
+        sa.CheckConstraint("cosigners >= 0", name="ck_admission_policy_cosigners_not_negative"),
+        sa.PrimaryKeyConstraint("id", name="pk_admission_policy"),
+    )
+    # An alliance that began before goes on as it was: its operator's invitation suffices.
+    op.execute("INSERT INTO admission_policy (id, cosigners) VALUES (1, 0)")
+    op.create_table(
+        "admission",
+        sa.Column("member", sa.String(80), nullable=False),
+        sa.Column("signer", sa.String(80), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_admission_member_member"),
+        sa.ForeignKeyConstraint(["signer"], ["member.name"], name="fk_admission_signer_member"),
+        sa.PrimaryKeyConstraint("member", "signer", name="pk_admission"),
+    )
+    op.create_table(
+        "admitted",
+        sa.Column("member", sa.String(80), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_admitted_member_member"),
+        sa.PrimaryKeyConstraint("member", name="pk_admitted"),
+    )
+    op.execute(
+        "INSERT INTO admitted (member, time) SELECT name, enrol_time FROM member WHERE enrol_time IS NOT NULL"
+    )
+    op.create_table(
         "audit_cosignature",
         sa.Column("member", sa.String(80), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -41,4 +71,25 @@ def upgrade() -> None:
         sa.Column("certificate", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_audit_cosignature_member"),
         sa.PrimaryKeyConstraint("member", name="pk_audit_cosignature"),
+    )
+    op.add_column("certificate", sa.Column("issuer", sa.String(80), nullable=False, server_default=""))
+    op.create_table(
+        "authority",
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("anchor", sa.LargeBinary(), nullable=False),
+        sa.Column("issuer", sa.LargeBinary(), nullable=False),
+        sa.Column("cross_certificate", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
+        sa.Column("phase", sa.String(16), nullable=False),
+        sa.Column("announce_time", sa.BigInteger(), nullable=False),
+        sa.Column("phase_time", sa.BigInteger(), nullable=False),
+        sa.Column("overlap", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_authority"),
+    )
+    op.create_table(
+        "authority_request",
+        sa.Column("key_digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key_digest", name="pk_authority_request"),
     )

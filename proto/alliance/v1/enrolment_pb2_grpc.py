@@ -86,7 +86,7 @@ class EnrolmentServiceServicer:
 
     def RenewCertificate(self, request, context):
         """Issues a new channel certificate for a new key of the calling agent.
-        Caller: any active member (its own agent only).
+        Caller: any active or unadmitted member (its own agent only).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +103,7 @@ class EnrolmentServiceServicer:
 
     def ListAgents(self, request, context):
         """Lists the agents of the calling member, revoked ones too.
-        Caller: any active member (its own agents only).
+        Caller: any active or unadmitted member (its own agents only).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +111,7 @@ class EnrolmentServiceServicer:
 
     def RevokeAgent(self, request, context):
         """Revokes every certificate of one agent, for good: it gets no other under that name.
-        Caller: any active member (another agent of its own).
+        Caller: any active or unadmitted member (another agent of its own).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,7 @@ STANDING_EXPELLED: Standing
 STANDING_LEFT: Standing
 
 class Member(_message.Message):
-    __slots__ = ("name", "role", "standing", "identity", "create_time", "enrol_time", "standing_reason")
+    __slots__ = ("name", "role", "standing", "identity", "create_time", "enrol_time", "standing_reason", "admit_time", "admissions", "admissions_needed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     STANDING_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,9 @@ class Member(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ENROL_TIME_FIELD_NUMBER: _ClassVar[int]
     STANDING_REASON_FIELD_NUMBER: _ClassVar[int]
+    ADMIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    ADMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    ADMISSIONS_NEEDED_FIELD_NUMBER: _ClassVar[int]
     name: str
     role: _enrolment_pb2.MemberRole
     standing: Standing
@@ -43,7 +46,18 @@ class Member(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     enrol_time: _timestamp_pb2.Timestamp
     standing_reason: str
-    def __init__(self, name: _Optional[str] = ..., role: _Optional[_Union[_enrolment_pb2.MemberRole, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., identity: _Optional[_Union[_enrolment_pb2.MemberIdentity, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enrol_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ...) -> None: ...
+    admit_time: _timestamp_pb2.Timestamp
+    admissions: _containers.RepeatedCompositeFieldContainer[Admission]
+    admissions_needed: int
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[_Union[_enrolment_pb2.MemberRole, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., identity: _Optional[_Union[_enrolment_pb2.MemberIdentity, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enrol_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ..., admit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., admissions: _Optional[_Iterable[_Union[Admission, _Mapping]]] = ..., admissions_needed: _Optional[int] = ...) -> None: ...
+
+class Admission(_message.Message):
+    __slots__ = ("signer", "signature")
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    signer: str
+    signature: bytes
+    def __init__(self, signer: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("name", "members", "create_time")
@@ -220,6 +234,24 @@ class LeaveAllianceRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class LeaveAllianceResponse(_message.Message):
+    __slots__ = ("member",)
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    member: Member
+    def __init__(self, member: _Optional[_Union[Member, _Mapping]] = ...) -> None: ...
+
+class AdmitMemberRequest(_message.Message):
+    __slots__ = ("request_id", "member", "identity_digest", "signature")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    member: str
+    identity_digest: bytes
+    signature: bytes
+    def __init__(self, request_id: _Optional[str] = ..., member: _Optional[str] = ..., identity_digest: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class AdmitMemberResponse(_message.Message):
     __slots__ = ("member",)
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     member: Member

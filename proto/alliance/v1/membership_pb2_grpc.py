@@ -80,6 +80,11 @@ class MembershipServiceStub:
                 request_serializer=alliance_dot_v1_dot_membership__pb2.LeaveAllianceRequest.SerializeToString,
                 response_deserializer=alliance_dot_v1_dot_membership__pb2.LeaveAllianceResponse.FromString,
                 _registered_method=True)
+        self.AdmitMember = channel.unary_unary(
+                '/alliance.v1.MembershipService/AdmitMember',
+                request_serializer=alliance_dot_v1_dot_membership__pb2.AdmitMemberRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_membership__pb2.AdmitMemberResponse.FromString,
+                _registered_method=True)
         self.CreateGroup = channel.unary_unary(
                 '/alliance.v1.MembershipService/CreateGroup',
                 request_serializer=alliance_dot_v1_dot_membership__pb2.CreateGroupRequest.SerializeToString,
@@ -103,7 +108,7 @@ class MembershipServiceServicer:
 
     def Handshake(self, request, context):
         """Opens a session: tells the hub's version and clock, and refuses clients that are too old.
-        Caller: any active or suspended member; any console role.
+        Caller: any active, suspended or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +116,7 @@ class MembershipServiceServicer:
 
     def Watch(self, request, context):
         """Streams hints that something changed; the agent then asks. Ends after at most 30 minutes.
-        Caller: any active member.
+        Caller: any active or unadmitted member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,8 +132,8 @@ class MembershipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """Lists members with their public identities.
-        Caller: any active member; any console role.
+        """Lists members with their public identities and who admitted them.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,7 +141,7 @@ class MembershipServiceServicer:
 
     def GetMember(self, request, context):
         """Gets one member.
-        Caller: any active member; any console role.
+        Caller: any active or unadmitted member; any console role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +174,16 @@ class MembershipServiceServicer:
 
     def LeaveAlliance(self, request, context):
         """Leaves the alliance: tombstones everything the calling member published.
-        Caller: any active or suspended member (itself only).
+        Caller: any active, suspended or unadmitted member (itself only).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdmitMember(self, request, context):
+        """Co-signs the admission of a member that has enrolled. Once as many have signed as the alliance's log
+        says, it is admitted; until then it may do nothing but wait.
+        Caller: any active member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,6 +260,11 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     servicer.LeaveAlliance,
                     request_deserializer=alliance_dot_v1_dot_membership__pb2.LeaveAllianceRequest.FromString,
                     response_serializer=alliance_dot_v1_dot_membership__pb2.LeaveAllianceResponse.SerializeToString,
+            ),
+            'AdmitMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdmitMember,
+                    request_deserializer=alliance_dot_v1_dot_membership__pb2.AdmitMemberRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_membership__pb2.AdmitMemberResponse.SerializeToString,
             ),
             'CreateGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateGroup,
@@ -507,6 +526,33 @@ class MembershipService:
             '/alliance.v1.MembershipService/LeaveAlliance',
             alliance_dot_v1_dot_membership__pb2.LeaveAllianceRequest.SerializeToString,
             alliance_dot_v1_dot_membership__pb2.LeaveAllianceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdmitMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.MembershipService/AdmitMember',
+            alliance_dot_v1_dot_membership__pb2.AdmitMemberRequest.SerializeToString,
+            alliance_dot_v1_dot_membership__pb2.AdmitMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,
