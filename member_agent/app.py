@@ -11,8 +11,9 @@ from sqlalchemy import select
 from alliance import merkle
 from alliance.errors import AllianceError, FailedPrecondition, NotFound
 from alliance.names import BankId, bank_id, group_id, member_id, qualified
-from member_agent import evidence, hub_client, keystore, limits, state
-from member_agent.audit_log import AuditLog, leaf_table
+from member_agent import enrolment, evidence, hub_client, keystore, limits, state, trust
+from member_agent.audit_log import AuditLog
+from member_agent.audit_store import leaf_table
 from member_agent.catalog.service import CatalogService
 from member_agent.clock import utc_now
 from member_agent.config import Home, Settings
@@ -30,12 +31,13 @@ from member_agent.sharing.published import published_table
 from member_agent.sharing.publishing import Publisher, Target
 from member_agent.sharing.sync import Synchroniser
 from member_agent.training.consents import consent_table, result_table
+from member_agent.training.models import ModelStore, model_table
 from member_agent.training.trainer import Limits, Trainer
 from member_agent.witness import Witnesses
 
 # Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
 DECODER_MEMORY = 1 << 30
-_TABLES = (published_table, consent_table, result_table)
+_TABLES = (published_table, consent_table, result_table, model_table)
 # Of the log as held, in the evidence of an alarm.
 _EVIDENCE_LEAVES = 64
 
@@ -57,10 +59,12 @@ class Agent:
     banks: BankStore
     outbox: Outbox
     synchroniser: Synchroniser
+    models: ModelStore
     transcript: evidence.Transcript
 
     def connect(self) -> HubClient:
-        """Use as a context manager."""
+        """Use as a context manager. Raises: NotAuthenticated, where the certificate has run out."""
+        enrolment.require_valid(self.secrets, utc_now())
         return hub_client.connect(self.home, self.settings, self.secrets, self.ledger, self.transcript)
 
     def audit(self, hub: HubClient) -> None:
@@ -74,6 +78,10 @@ class Agent:
             if error.reason != "LOG_EMPTY":
                 raise
         self.directory.watch_own()
+
+    def follow_authorities(self, hub: HubClient) -> trust.Looked:
+        """Takes over what changed among the hub's certificate authorities. Raises: Corrupt."""
+        return trust.update(self.home, self.secrets, self.log, hub)
 
     def decoder(self) -> ImageDecoder:
         return ImageDecoder(workers=limits.workers(), memory_limit_bytes=DECODER_MEMORY)
@@ -148,6 +156,7 @@ def _wire(
         banks=banks,
         outbox=Outbox(db, home.outbox_lock),
         synchroniser=Synchroniser(banks, directory=directory, parts=home.parts, lock=home.sync_lock),
+        models=ModelStore(db, home.models),
         transcript=evidence.Transcript(),
     )
 

@@ -11,6 +11,7 @@ from member_agent.commands import agent, sharing
 from member_agent.commands.audit import audit
 from member_agent.commands.egress import egress
 from member_agent.commands.federation import detector, rounds, uplift
+from member_agent.commands.identity import agents, identity, recover
 from member_agent.commands.screening import screen
 from member_agent.commands.service import service
 from member_agent.config import home_of
@@ -46,9 +47,12 @@ app.command("rounds")(rounds)
 app.command("uplift")(uplift)
 app.command("renew")(agent.renew)
 app.command("leave")(agent.leave)
+app.command("recover")(recover)
 app.command("doctor")(agent.doctor)
 app.add_typer(catalog, name="catalog")
 app.add_typer(detector, name="detector")
+app.add_typer(identity, name="identity")
+app.add_typer(agents, name="agents")
 app.add_typer(egress, name="egress")
 app.add_typer(audit, name="audit")
 app.add_typer(agent.config, name="config")

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from alliance import settings
+from alliance import sealed_file, settings
 from alliance.errors import FailedPrecondition, InvalidInput
 
 FILE = "agent.toml"
@@ -15,13 +15,14 @@ ENV_PREFIX = "ALLIANCE_AGENT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`hub_*` are written by `join`; the rest is the member's choice.
+    """`hub_*` are written by `join` or `recover`; the rest is the member's choice.
 
     `hub_proxy` is "http://host:port" of an HTTP CONNECT proxy, empty for the environment's. Limits of 0 are
     none: `limits_cpus` processors, `limits_memory_mb` MiB of private memory.
     """
 
     hub_address: str = ""
+    hub_enrolment_address: str = ""
     hub_alliance: str = ""
     hub_member: str = ""
     hub_agent: str = ""
@@ -29,6 +30,7 @@ class Settings:
     hub_log_key: str = ""
     hub_proxy: str = ""
     keys_passphrase_file: Path = Path("passphrase")
+    keys_credential: str = ""
     limits_cpus: int = 0
     limits_memory_mb: int = 4096
     sync_seconds: int = 60
@@ -72,6 +74,11 @@ class Home:
         return self.path / "join.sealed"
 
     @property
+    def leaving_file(self) -> Path:
+        """Stands from before the hub was asked to let this member go."""
+        return self.path / "leaving"
+
+    @property
     def state_file(self) -> Path:
         """Outbox, group keys, what was published, the audit mirror."""
         return self.path / "agent.db"
@@ -85,6 +92,11 @@ class Home:
     def parts(self) -> Path:
         """Downloads not yet complete."""
         return self.path / "parts"
+
+    @property
+    def models(self) -> Path:
+        """Released models of detectors; can be fetched again."""
+        return self.path / "models"
 
     @property
     def ledger_file(self) -> Path:
@@ -108,7 +120,8 @@ class Home:
         return self.path / "sync.lock"
 
     def passphrase_file(self, loaded: Settings) -> Path:
-        return self.path / loaded.keys_passphrase_file
+        """Raises: FailedPrecondition where a systemd credential is named and none was passed."""
+        return sealed_file.passphrase_file(self.path, loaded.keys_passphrase_file, loaded.keys_credential)
 
     def load(self) -> tuple[Settings, dict[str, str]]:
         """Settings and their origins. Raises: FailedPrecondition where no agent has joined."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from alliance.errors import AllianceError, FailedPrecondition, NotAuthenticated, NotPermitted, Unavailable
+from alliance.errors import AllianceError, Corrupt, FailedPrecondition, NotAuthenticated, NotPermitted, Unavailable
 from alliance.v1 import federation_pb2
 from alliance.v1 import membership_pb2 as pb
-from member_agent import enrolment
+from member_agent import enrolment, recovery
 from member_agent.app import Agent, open_agent
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home
@@ -55,6 +55,8 @@ class Daemon:
         self._clock = clock
         self._stop = threading.Event()
         self._backoff = Backoff()
+        # Whether the hub said that the certificate has run out: its clock decides.
+        self._expired = False
 
     def stop(self) -> None:
         self._stop.set()
@@ -68,15 +70,29 @@ class Daemon:
             while not self._stop.is_set():
                 try:
                     self._connected()
-                except (Unavailable, NotPermitted) as error:
+                except (Unavailable, NotPermitted, NotAuthenticated) as error:
+                    self._expired = error.reason == "CERTIFICATE_EXPIRED"
+                    if isinstance(error, NotAuthenticated) and not self._expired:
+                        raise
                     self._backoff = self._backoff.failed()
                     pause = self._backoff.pause(random.random())  # noqa: S311  # because jitter is no secret
                     log.warning("hub_unreachable", reason=error.reason, message=error.message, retry_in=round(pause, 1))
                     self._stop.wait(pause)
 
     def _connected(self) -> None:
+        with open_agent(self._home) as agent:
+            if self._returned(agent):
+                return
+            try:
+                self._serve(agent)
+            except NotAuthenticated:
+                if not enrolment.is_superseded(agent.home, agent.settings, agent.secrets):
+                    raise
+                log.info("certificate_superseded")
+
+    def _serve(self, agent: Agent) -> None:
         """One connection's life: a pass at once, then one per hint or every `sync.seconds`."""
-        with open_agent(self._home) as agent, agent.connect() as hub:
+        with agent.connect() as hub:
             answer = hub.handshake()
             log.info("connected", hub=agent.settings.hub_address, version=answer.hub_version)
             hints: queue.Queue[AllianceError | None] = queue.Queue()
@@ -85,7 +101,7 @@ class Daemon:
             threading.Thread(target=self._watch, args=(hub, hints, tasks), daemon=True).start()
             try:
                 while not self._stop.is_set():
-                    if self._renewed(agent, hub):
+                    if self._retrusted(agent, hub) or self._renewed(agent, hub):
                         return
                     one_pass(agent, hub)
                     self._backoff = Backoff()
@@ -137,6 +153,31 @@ class Daemon:
             return hint
         return None
 
+    def _returned(self, agent: Agent) -> bool:
+        """Comes back by the member identity where the certificate has run out, by either clock."""
+        if not self._expired and self._clock() < enrolment.certificate(agent.secrets).not_valid_after_utc:
+            return False
+        recovery.come_back(agent.home, agent.settings, agent.secrets, agent.ledger)
+        self._expired = False
+        log.info("certificate_regained")
+        return True
+
+    def _retrusted(self, agent: Agent, hub: HubClient) -> bool:
+        """Follows the hub's authorities; the connection is then made anew, with a certificate of the active one."""
+        try:
+            looked = agent.follow_authorities(hub)
+        except Corrupt as error:
+            if error.reason in ALARMS:
+                raise
+            log.error("step_failed", step="trust", reason=error.reason, message=error.message)
+            return False
+        if looked.changed:
+            log.info("authorities_changed")
+        if looked.renew:
+            enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+            log.info("certificate_renewed")
+        return looked.changed or looked.renew
+
     def _renewed(self, agent: Agent, hub: HubClient) -> bool:
         """Renews a certificate in its last third; the connection is then made anew with it."""
         certificate = enrolment.certificate(agent.secrets)
@@ -156,6 +197,7 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
         ("keys", lambda: _keys(agent, hub)),
         ("outbox", lambda: agent.outbox.drain(hub)),
         ("sync", lambda: agent.synchroniser.run(hub)),
+        ("models", lambda: agent.models.fetch(hub)),
     )
     for name, step in steps:
         try:

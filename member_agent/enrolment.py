@@ -6,18 +6,19 @@ with the same code finishes the same enrolment, and the single-use invitation is
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from alliance import canonical, channel, settings, tls
+from alliance import anchors, canonical, channel, settings, tls
 from alliance.errors import AlreadyExists, Corrupt, NotAuthenticated
 from alliance.join_code import JoinCode
 from alliance.v1 import enrolment_pb2, membership_pb2
@@ -27,6 +28,9 @@ from member_agent.hub_client import HubClient
 from member_agent.identity import Identity, private_der
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
+
+# What the hub says to a member that is gone.
+_GONE = ("CERTIFICATE_REVOKED", "NOT_IN_ALLIANCE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, pro
     role = enrolment_pb2.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
     joined = Settings(
         hub_address=answer.hub_address,
+        hub_enrolment_address=code.address,
         hub_alliance=code.alliance,
         hub_member=answer.member,
         hub_agent=answer.agent,
@@ -120,16 +125,25 @@ def _check_answer(answer: enrolment_pb2.EnrolResponse, code: JoinCode, held: Sec
     """The certificate is ours, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
     key = serialization.load_der_private_key(held.channel_key, password=None)
     try:
-        leaf = x509.load_der_x509_certificate(answer.certificate_chain[0])
-        leaf.verify_directly_issued_by(code.ca)
         Ed25519PublicKey.from_public_bytes(answer.log_key)
-        peer = tls.peer_of(leaf, alliance=code.alliance)
-    except (IndexError, ValueError, TypeError, InvalidSignature, NotAuthenticated) as error:
-        raise _wrong_answer(f"the hub's answer is not one of this alliance: {error}") from error
-    if leaf.public_key() != key.public_key():
-        raise _wrong_answer("the hub's certificate is not for this agent's key")
+    except ValueError as error:
+        raise _wrong_answer("the hub's answer has no log key") from error
+    roots = code.ca.public_bytes(serialization.Encoding.PEM)
+    peer = check_chain(tuple(answer.certificate_chain), roots, alliance=code.alliance, key=key.public_key())
     if not peer.name == answer.member == code.member:
         raise _wrong_answer(f"the hub's certificate is for {peer.name}")
+
+
+def check_chain(chain: tuple[bytes, ...], roots: bytes, *, alliance: str, key: PublicKeyTypes) -> tls.Peer:
+    """Whose certificate it is: for our key, issued from one of the pinned `roots` (PEM). Raises: Corrupt."""
+    try:
+        leaf = anchors.verify_chain(chain, anchors.read_pem(roots))
+        peer = tls.peer_of(leaf, alliance=alliance)
+    except (Corrupt, NotAuthenticated) as error:
+        raise _wrong_answer(f"the hub's answer is not one of this alliance: {error}") from error
+    if leaf.public_key() != key:
+        raise _wrong_answer("the hub's certificate is not for this agent's key")
+    return peer
 
 
 def _wrong_answer(what: str) -> Corrupt:
@@ -143,15 +157,44 @@ def renew(home: Home, current: Settings, held: Secrets, hub: HubClient) -> Secre
         request_id=str(uuid.uuid4()), certificate_request=tls.certificate_request(key)
     )
     answer = hub.call(request, enrolment_pb2.RenewCertificateResponse)
-    renewed = held.with_channel(private_der(key), tuple(answer.certificate_chain))
+    chain = tuple(answer.certificate_chain)
+    check_chain(chain, home.ca_file.read_bytes(), alliance=current.hub_alliance, key=key.public_key())
+    renewed = held.with_channel(private_der(key), chain)
     keystore.save(home.keys_file, renewed, keystore.passphrase(home.passphrase_file(current), create=False))
     return renewed
 
 
-def leave(hub: HubClient) -> membership_pb2.Member:
-    """Leaves the alliance: the hub tombstones what this member published. Raises: AllianceError."""
+def is_superseded(home: Home, current: Settings, held: Secrets) -> bool:
+    """Whether another process of this agent has renewed the certificate since `held` was read."""
+    phrase = keystore.passphrase(home.passphrase_file(current), create=False)
+    return keystore.load(home.keys_file, phrase).chain != held.chain
+
+
+def leave(home: Home, hub: HubClient) -> None:
+    """Leaves the alliance: the hub tombstones what this member published. Raises: AllianceError.
+
+    The hub revokes the certificate with it, so that a retry after a lost answer is refused: whoever has asked
+    before, and is refused for that, has left.
+    """
+    asked_before = home.leaving_file.exists()
+    home.leaving_file.touch()
     request = membership_pb2.LeaveAllianceRequest(request_id=str(uuid.uuid4()))
-    return hub.call(request, membership_pb2.LeaveAllianceResponse).member
+    try:
+        hub.call(request, membership_pb2.LeaveAllianceResponse)
+    except NotAuthenticated as error:
+        if not asked_before or error.reason not in _GONE:
+            raise
+
+
+def require_valid(held: Secrets, now: dt.datetime) -> None:
+    """By this machine's clock the certificate has not run out. Raises: NotAuthenticated."""
+    ended = certificate(held).not_valid_after_utc
+    if now >= ended:
+        raise NotAuthenticated(
+            f"this agent's certificate expired at {ended:%Y-%m-%d %H:%M:%S} UTC",
+            reason="CERTIFICATE_EXPIRED",
+            remedy='run "alliance-agent renew"; "alliance-agent run" does it by itself',
+        )
 
 
 def certificate(held: Secrets) -> x509.Certificate:

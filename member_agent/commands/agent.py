@@ -77,6 +77,7 @@ def status(context: typer.Context, as_json: bool = JSON) -> None:
             "audit_leaves": agent.log.size(),
             "outbox": {state.value: agent.outbox.count(state) for state in State},
             "banks": {state.id: state.cursor for state in agent.banks.states()},
+            "models": {held.detector: held.label for held in agent.models.held()},
         }
         try:
             with agent.connect() as hub:
@@ -108,12 +109,19 @@ def banks(context: typer.Context, as_json: bool = JSON) -> None:
 
 
 def renew(context: typer.Context, as_json: bool = JSON) -> None:
-    """Get a new channel certificate for a new key; `run` does it by itself in time."""
-    from member_agent import enrolment
+    """Get a new channel certificate for a new key, also after the old one ran out; `run` does it by itself."""
+    from alliance.errors import NotAuthenticated
+    from member_agent import enrolment, recovery
     from member_agent.app import open_agent
 
-    with open_agent(home(context)) as agent, agent.connect() as hub:
-        renewed = enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+    with open_agent(home(context)) as agent:
+        try:
+            with agent.connect() as hub:
+                renewed = enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+        except NotAuthenticated as error:
+            if error.reason != "CERTIFICATE_EXPIRED":
+                raise
+            renewed = recovery.come_back(agent.home, agent.settings, agent.secrets, agent.ledger)
         until = enrolment.certificate(renewed).not_valid_after_utc.isoformat()
     show_one({"certificate_until": until}, as_json=as_json)
 
@@ -128,8 +136,8 @@ def leave(
     if not yes:
         typer.confirm("leave the alliance, and withdraw all that was published?", abort=True, err=True)
     with open_agent(home(context)) as agent, agent.connect() as hub:
-        left = enrolment.leave(hub)
-    show_one({"member": left.name, "standing": "left"}, as_json=as_json)
+        enrolment.leave(agent.home, hub)
+    show_one({"member": agent.settings.hub_member, "standing": "left"}, as_json=as_json)
 
 
 def doctor(context: typer.Context, as_json: bool = JSON) -> None:

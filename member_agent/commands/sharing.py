@@ -77,17 +77,29 @@ def withdraw(
     bank: str = BANK,
     source: str = typer.Option("", help="Everything of this source."),
     product: list[str] = typer.Option([], help="A product's key in its source; may be repeated."),
-    everything: bool = typer.Option(False, "--all", help="Everything this member published in the bank."),
+    everything: bool = typer.Option(False, "--all", help="Everything this agent published in the bank."),
+    lost: bool = typer.Option(
+        False, "--other-agents", help="What other agents of this member published, such as one that was lost."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Withdraw published fingerprints; tombstones reach every member."""
     from alliance.errors import InvalidInput
     from member_agent.app import default_bank, open_agent
+    from member_agent.sharing import lost as lost_batches
 
-    if not (source or product or everything):
-        raise InvalidInput("nothing named", field="--product", remedy="name --product, --source or --all")
+    if not (source or product or everything or lost):
+        raise InvalidInput(
+            "nothing named", field="--product", remedy="name --product, --source, --all or --other-agents"
+        )
     with open_agent(home(context)) as agent, agent.connect() as hub, agent.publisher() as publisher:
-        rows = publisher.withdraw(default_bank(agent, hub, bank), source=source or None, keys=frozenset(product))
+        name = default_bank(agent, hub, bank)
+        rows = 0
+        if source or product or everything:
+            rows += publisher.withdraw(name, source=source or None, keys=frozenset(product))
+        if lost:
+            agent.synchroniser.run(hub, only=name)
+            rows += lost_batches.withdraw(agent.db, agent.banks, name, agent.identity)
         sent = agent.outbox.drain(hub)
     show_one({"withdrawn": rows, "sent": sent.sent, "failed": sent.failed, "waiting": sent.waiting}, as_json=as_json)
 
@@ -128,7 +140,7 @@ def sync(
     again: bool = typer.Option(False, "--again", help="Forget what is held, fetch from the start."),
     as_json: bool = JSON,
 ) -> None:
-    """Bring keys and banks to the hub's head, checking every byte; send what waits."""
+    """Bring keys, banks and models to the hub's head, checking every byte; send what waits."""
     from alliance.errors import FailedPrecondition
     from alliance.names import bank_id, qualified
     from member_agent.app import open_agent
@@ -142,6 +154,8 @@ def sync(
         synced = agent.synchroniser.run(
             hub, only=only, again=again, progress=lambda at: _note(f"{at.bank} {at.cursor}/{at.head}")
         )
+        came = [] if only else agent.models.fetch(hub)
+        held = agent.models.held()
     rows: list[dict[str, object]] = [
         {
             "bank": one.bank,
@@ -153,11 +167,17 @@ def sync(
         }
         for one in synced
     ]
+    models: list[dict[str, object]] = [
+        {"model": one.detector, "version": one.label, "new": one in came} for one in held
+    ]
     if as_json:
         waiting = {group: str(key) for group, key in keys.items() if isinstance(key, FailedPrecondition)}
-        show_one({"banks": rows, "keys_awaited": waiting}, as_json=True)
+        show_one({"banks": rows, "models": models, "keys_awaited": waiting}, as_json=True)
         return
     show(rows, as_json=False)
+    if models:
+        typer.echo("")
+        show(models, as_json=False)
     for group, key in keys.items():
         if isinstance(key, FailedPrecondition):
             typer.echo(f"{group}: {key}", err=True)

@@ -198,6 +198,13 @@ class BankStore:
                 sealed=bytes(row.sealed),
             )
 
+    def digests(self, bank: BankId, publisher: MemberId) -> list[tuple[Digest, int]]:
+        """One publisher's batches, in order: digest and number of rows."""
+        query = select(batch_table.c.digest, batch_table.c.row_count).order_by(batch_table.c.seq)
+        with self.db.read() as tx:
+            rows = tx.execute(query.where(batch_table.c.bank == bank, batch_table.c.publisher == publisher)).all()
+        return [(Digest(bytes(row.digest)), row.row_count) for row in rows]
+
     def tombstones(self, bank: BankId) -> list[StoredTombstone]:
         with self.db.read() as tx:
             rows = tx.execute(

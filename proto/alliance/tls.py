@@ -49,7 +49,7 @@ class Peer:
             raise NotAuthenticated(
                 f"certificate expired at {self.not_after:%Y-%m-%d %H:%M:%S} UTC",
                 reason="CERTIFICATE_EXPIRED",
-                remedy="a running agent renews in time; now ask the operator for a new name and invitation",
+                remedy='an agent comes back by "alliance-agent renew"; an operator asks an admin for a new certificate',
             )
         if now < self.not_before:
             raise NotAuthenticated(

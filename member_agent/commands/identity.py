@@ -1,0 +1,136 @@
+"""identity, agents, recover: the member behind the agent, whatever becomes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import typer
+
+from alliance.output import show, show_one
+from member_agent.commands.options import JSON, home
+
+identity = typer.Typer(no_args_is_help=True, help="The member identity: show it, back it up.")
+agents = typer.Typer(no_args_is_help=True, help="The agents of this member.")
+
+
+@identity.command("show")
+def identity_show(context: typer.Context, as_json: bool = JSON) -> None:
+    """Print the digest of this member's identity: what the log has, and other members compare."""
+    from alliance.canonical import identity_digest
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent:
+        public = agent.identity.public
+    digest = identity_digest(public.signing_key, public.sealing_key).hex()
+    show_one({"member": public.member, "identity": digest}, as_json=as_json)
+
+
+@identity.command("backup")
+def identity_backup(
+    context: typer.Context,
+    out: Path = typer.Option(..., help="The new file, sealed under a code that is printed once."),
+    as_json: bool = JSON,
+) -> None:
+    """Seal the member identity into a file, and print the page with its recovery code: pipe it to a printer."""
+    from member_agent import backup, recovery
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent:
+        made = recovery.backup_of(agent.home, agent.settings, agent.secrets)
+    code = backup.new_code()
+    backup.write(out, backup.seal(made, code))
+    if as_json:
+        row: dict[str, object] = {"member": made.member, "file": str(out), "recovery_code": backup.code_text(code)}
+        show_one(row, as_json=True)
+        return
+    typer.echo(backup.page(made, code, out.name), nl=False)
+
+
+def recover(
+    context: typer.Context,
+    file: Path = typer.Argument(help="The backup that `identity backup` made."),
+    code_file: Path | None = typer.Option(None, help="The recovery code's file; without it, standard input."),
+    passphrase_file: Path | None = typer.Option(
+        None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made."
+    ),
+    proxy: str = typer.Option("", help="http://host:port of an HTTP CONNECT proxy."),
+    as_json: bool = JSON,
+) -> None:
+    """Set up a new agent of the member in an empty home, from a backup; then get its keys and banks back."""
+    from alliance.errors import FailedPrecondition
+    from member_agent import backup, recovery
+    from member_agent.app import open_agent
+
+    code = backup.parse_code(_code(code_file))
+    opened, place = backup.unseal(backup.read(file), code), home(context)
+    passphrase = passphrase_file.resolve() if passphrase_file else None
+    recovered = recovery.recover(place, opened, passphrase_file=passphrase, proxy=proxy)
+    row: dict[str, object] = dataclasses.asdict(recovered)
+    with open_agent(place) as agent, agent.connect() as hub:
+        agent.audit(hub)
+        keys = agent.keyring.current_all(hub)
+        row["keys"] = {
+            group: "awaited" if isinstance(key, FailedPrecondition) else "held" for group, key in keys.items()
+        }
+        row["banks"] = {one.bank: one.rows for one in agent.synchroniser.run(hub)}
+    show_one(row, as_json=as_json)
+    if not as_json:
+        typer.echo('revoke the agent that was lost ("alliance-agent agents list"), and make a new backup', err=True)
+
+
+@agents.command("list")
+def agents_list(context: typer.Context, as_json: bool = JSON) -> None:
+    """List the agents of this member, revoked ones too."""
+    import datetime as dt
+
+    from alliance.v1 import enrolment_pb2 as pb
+    from member_agent.app import open_agent
+
+    def told(one: pb.Agent, name: str) -> str:
+        return getattr(one, name).ToDatetime(tzinfo=dt.UTC).isoformat() if one.HasField(name) else ""
+
+    with open_agent(home(context)) as agent, agent.connect() as hub:
+        found = list(hub.pages(pb.ListAgentsRequest(), pb.ListAgentsResponse, lambda page: page.agents))
+    rows: list[dict[str, object]] = [
+        {
+            "agent": one.name,
+            "this": one.name == agent.settings.hub_agent,
+            "since": told(one, "create_time"),
+            "certificate_until": told(one, "expire_time"),
+            "revoked": told(one, "revoke_time"),
+        }
+        for one in found
+    ]
+    show(rows, as_json=as_json)
+
+
+@agents.command("revoke")
+def agents_revoke(
+    context: typer.Context,
+    name: str = typer.Argument(help="As `agents list` shows it."),
+    as_json: bool = JSON,
+) -> None:
+    """Revoke another agent of this member, for good. If its keys may be in wrong hands, change the identity too."""
+    import uuid
+
+    from alliance.names import agent_id, qualified
+    from alliance.v1 import enrolment_pb2 as pb
+    from member_agent.app import open_agent
+
+    request = pb.RevokeAgentRequest(request_id=str(uuid.uuid4()), name=agent_id(qualified("agents", name)))
+    with open_agent(home(context)) as agent, agent.connect() as hub:
+        revoked = hub.call(request, pb.RevokeAgentResponse).agent
+    show_one({"agent": revoked.name, "standing": "revoked"}, as_json=as_json)
+
+
+def _code(file: Path | None) -> str:
+    from alliance.errors import InvalidInput
+
+    if file is None and sys.stdin.isatty():
+        typer.echo("type the recovery code and press Enter:", err=True)
+    try:
+        return file.read_text() if file else sys.stdin.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {file}", field="--code-file", remedy="check the path") from error
