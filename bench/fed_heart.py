@@ -118,6 +118,15 @@ def _baselines(source: Path, centres: Sequence[heart.Centre], plan: Plan, seeds:
         unit="accuracy",
         method=f"{method}; each hospital's own model on its own test rows, mean of four",
     )
+    blended = [_blended(centres, plan, seed) for seed in seeds]
+    yield Figure(
+        name="fed_heart_blended",
+        ours=float(np.mean(blended)),
+        peer=float(np.mean(own)),
+        peer_name="own models",
+        unit="accuracy",
+        method=f"{method}; each hospital's blend of FedAvg's model and its own on its own test rows, mean of four",
+    )
 
 
 def _choose(centres: Sequence[heart.Centre], strategy: StrategyName) -> Plan:
@@ -148,6 +157,13 @@ def _alone(centres: Sequence[heart.Centre], place: int, plan: Plan, seed: int) -
 def _own(centres: Sequence[heart.Centre], plan: Plan, seed: int) -> float:
     learners = _learners(centres, seed, None, plan.rounds)
     return float(np.mean([_mean_accuracy([one], one.alone(plan.train_settings), plan) for one in learners]))
+
+
+def _blended(centres: Sequence[heart.Centre], plan: Plan, seed: int) -> float:
+    learners = _learners(centres, seed, None, plan.rounds)
+    shared = federate(_DETECTOR, learners, plan)
+    blends = [one.blended(shared, plan.train_settings) for one in learners]
+    return float(np.mean([_mean_accuracy([one], blend, plan) for one, blend in zip(learners, blends, strict=True)]))
 
 
 def _mean_accuracy(learners: Sequence[Learner], arrays: Arrays, plan: Plan) -> float:

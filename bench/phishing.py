@@ -63,9 +63,9 @@ def _months(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 def thin(rows: Sequence[Labelled], every: int) -> list[Labelled]:
     """Every `every`-th domain with all of its rows."""
-    domains = sorted({registrable_domain(host(row.url)) for row in rows})
-    kept = set(domains[::every])
-    return [row for row in rows if registrable_domain(host(row.url)) in kept]
+    domains = [registrable_domain(host(row.url)) for row in rows]
+    kept = set(sorted(set(domains))[::every])
+    return [row for row, domain in zip(rows, domains, strict=True) if domain in kept]
 
 
 def deal(rows: Sequence[Labelled], *, members: int, concentration: float, seed: int) -> list[list[Labelled]]:

@@ -1,10 +1,11 @@
-"""uplift: what a member gains by federating, on its own held-back rows: alone, federated, and pooled beside.
+"""uplift: what a member gains by federating, on its own held-back rows: alone, federated, blended, pooled beside.
 
 8 members that differ (domains dealt by a Dirichlet of concentration 1 for each label or brand), no registrable
 domain in two members nor in training and held back. url-risk on PhishStorm, and brand-attribution on JPCERT's list,
 trained on months before 2023 and held back from 2023 on. FedAvg, with settings chosen on training rows (months)
-alone; alone and pooled train as long, with the same settings. Standard errors are of the paired difference, by a
-bootstrap over domains. --quick takes every 8th domain; of JPCERT's every 16th, otherwise every 2nd;
+alone; alone and pooled train as long, with the same settings. Blended is the member's own mean of the shared model and
+its own (`Learner.blended`), as `alliance-agent uplift` shows it. Standard errors are of the paired difference, by a
+bootstrap over domains. --quick takes every 12th domain; of JPCERT's every 16th, otherwise every 2nd;
 the targets for the worst member and beside pooled are for the full size.
 """
 
@@ -30,18 +31,18 @@ from member_agent.training.learner import Learner
 
 MEMBERS, CONCENTRATION, SEED, RESAMPLES = 8, 1.0, 7, 100
 _COLUMNS = {"url": "url", "label": "label", "part": "part"}
+# The models held beside the member's own, and how the names of their figures begin.
+_JUDGED = {"federated": "", "blended": "blended_"}
 _PUBLISHED = "Marchal et al. 2014, rows split at random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One member's held-back figures by model, and the standard error of federated less alone."""
+    """One member's held-back figures by model; by model, the standard error of its first figure less that of alone."""
 
     rows: int
-    alone: Mapping[str, float]
-    federated: Mapping[str, float]
-    pooled: Mapping[str, float]
-    error: float
+    figures: Mapping[str, Mapping[str, float]]
+    errors: Mapping[str, float]
 
 
 def run(*, quick: bool) -> Iterator[Figure]:
@@ -49,7 +50,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
     if folder is None:
         raise SystemExit("uplift reads real data: set ALLIANCE_DATA")
     rows = phishing.phishstorm(folder / "phishstorm_urlset")
-    rows = phishing.thin(rows, 8) if quick else rows
+    rows = phishing.thin(rows, 12) if quick else rows
     plan = Plan(strategy=StrategyName.FED_AVG, rounds=20, train_settings={"rate": 0.5})
     found = _compare(UrlRisk(), rows, plan)
     yield from _gains("phishstorm", "pr_auc", found, plan)
@@ -84,19 +85,18 @@ def _compare(detector: Detector, rows: Sequence[phishing.Labelled], plan: Plan) 
 def _compared(learner: Learner, shared: Arrays, joined: Arrays, plan: Plan) -> Compared:
     settings = {**learner.detector.settings, **plan.train_settings}
     held_back = learner.data(plan.train_settings)[1]
-    alone = learner.alone(plan.train_settings)
+    own = learner.alone(plan.train_settings)
+    models = {"alone": own, "federated": shared, "blended": learner.blended(shared, plan.train_settings)}
 
     def judge(arrays: Arrays, rows: Dataset = held_back) -> dict[str, float]:
         return learner.detector.evaluate(arrays, rows, settings)
 
     first = learner.detector.metrics[0]
-    differences = [judge(shared, rows)[first] - judge(alone, rows)[first] for rows in _resampled(held_back)]
+    sampled = [{name: judge(arrays, rows)[first] for name, arrays in models.items()} for rows in _resampled(held_back)]
     return Compared(
         rows=len(held_back),
-        alone=judge(alone),
-        federated=judge(shared),
-        pooled=judge(joined),
-        error=float(np.std(differences)),
+        figures={name: judge(arrays) for name, arrays in {**models, "pooled": joined}.items()},
+        errors={name: float(np.std([one[name] - one["alone"] for one in sampled])) for name in _JUDGED},
     )
 
 
@@ -111,53 +111,54 @@ def _resampled(rows: Dataset) -> Iterator[Dataset]:
 
 
 def _gains(name: str, metric: str, found: Sequence[Compared], plan: Plan) -> Iterator[Figure]:
-    alone, federated, joined = (
-        np.array([getattr(one, kind)[metric] for one in found]) for kind in ("alone", "federated", "pooled")
-    )
-    shown = ", ".join(
-        f"{a:.4f} -> {f:.4f} (+-{one.error:.4f}, {one.rows:,} rows)"
-        for a, f, one in zip(alone, federated, found, strict=True)
-    )
     about = f"{plan.strategy}, {plan.rounds} rounds"
-    yield Figure(
-        name=f"uplift_{name}_{metric}",
-        ours=float((federated - alone).mean()),
-        unit=f"{metric}, federated less alone, mean of {len(found)} members",
-        target=0.0,
-        judged="ours",
-        method=f"{about}; members alone -> federated: {shown}",
-    )
-    worst = min((f - a) / max(one.error, 1e-9) for a, f, one in zip(alone, federated, found, strict=True))
-    yield Figure(
-        name=f"uplift_{name}_worst_member",
-        ours=float(worst),
-        unit="standard errors, federated less alone, worst member",
-        target=-1.0,
-        full_only=True,
-        judged="ours",
-        method=f"{metric}; paired bootstrap over domains, {RESAMPLES} samples",
-    )
-    yield Figure(
-        name=f"uplift_{name}_of_pooled",
-        ours=float(federated.mean()),
-        peer=float(joined.mean()),
-        peer_name="one model of all members' training rows",
-        unit=metric,
-        target=0.98,
-        full_only=True,
-        method=f"{about}; mean of members' held-back rows; alone {alone.mean():.4f}",
-    )
-    others = [m for m in found[0].federated if m != metric]
-    for other in others:
-        means = {k: float(np.mean([getattr(one, k)[other] for one in found])) for k in ("alone", "federated", "pooled")}
-        yield Figure(
-            name=f"uplift_{name}_{other}",
-            ours=means["federated"],
-            peer=means["alone"],
-            peer_name="alone",
-            unit=other,
-            method=f"mean of members; pooled {means['pooled']:.4f}",
+    alone, joined = _each(found, "alone", metric), _each(found, "pooled", metric)
+    for model, prefix in _JUDGED.items():
+        ours, errors = _each(found, model, metric), np.array([one.errors[model] for one in found])
+        shown = ", ".join(
+            f"{a:.4f} -> {f:.4f} (+-{error:.4f}, {one.rows:,} rows)"
+            for a, f, error, one in zip(alone, ours, errors, found, strict=True)
         )
+        yield Figure(
+            name=f"uplift_{name}_{prefix}{metric}",
+            ours=float((ours - alone).mean()),
+            unit=f"{metric}, {model} less alone, mean of {len(found)} members",
+            target=0.0,
+            judged="ours",
+            method=f"{about}; members alone -> {model}: {shown}",
+        )
+        yield Figure(
+            name=f"uplift_{name}_{prefix}worst_member",
+            ours=float(((ours - alone) / np.maximum(errors, 1e-9)).min()),
+            unit=f"standard errors, {model} less alone, worst member",
+            target=-1.0,
+            full_only=True,
+            judged="ours",
+            method=f"{metric}; paired bootstrap over domains, {RESAMPLES} samples",
+        )
+        yield Figure(
+            name=f"uplift_{name}_{prefix}of_pooled",
+            ours=float(ours.mean()),
+            peer=float(joined.mean()),
+            peer_name="one model of all members' training rows",
+            unit=metric,
+            target=0.98,
+            full_only=True,
+            method=f"{about}, {model}; mean of members' held-back rows; alone {alone.mean():.4f}",
+        )
+        for other in [m for m in found[0].figures[model] if m != metric]:
+            yield Figure(
+                name=f"uplift_{name}_{prefix}{other}",
+                ours=float(_each(found, model, other).mean()),
+                peer=float(_each(found, "alone", other).mean()),
+                peer_name="alone",
+                unit=other,
+                method=f"{model}, mean of members; pooled {_each(found, 'pooled', other).mean():.4f}",
+            )
+
+
+def _each(found: Sequence[Compared], model: str, metric: str) -> NDArray[np.float64]:
+    return np.array([one.figures[model][metric] for one in found])
 
 
 def _phishstorm(found: Sequence[Compared], rows: Sequence[phishing.Labelled], plan: Plan) -> Iterator[Figure]:
@@ -165,7 +166,7 @@ def _phishstorm(found: Sequence[Compared], rows: Sequence[phishing.Labelled], pl
     weights = np.array([one.rows for one in found])
     alike = _at_random(rows, plan)
     for metric, published in (("accuracy", 0.9491), ("false_positive_rate", 0.0144)):
-        each = np.array([one.federated[metric] for one in found])
+        each = _each(found, "federated", metric)
         yield Figure(
             name=f"uplift_phishstorm_all_rows_{metric}",
             ours=float(np.average(each, weights=weights)),

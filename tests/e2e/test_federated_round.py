@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alliance.gains import gain
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents
 from tests.kit.federation import ended, trigger
@@ -55,6 +56,11 @@ def test_members_train_together_and_each_sees_its_gain(tmp_path: Path) -> None:
             gained = made[name].json_of("uplift")
             assert gained[0]["detector"] == "detectors/fake-shops"
             assert 0.5 < gained[0]["federated"] <= 1.0
+            assert 0.5 < gained[0]["blended"] <= 1.0
+            assert {row["metric"]: row["uplift"] for row in gained} == {
+                row["metric"]: pytest.approx(gain(row["metric"], row["federated"], row["local"]), abs=2e-4)
+                for row in gained
+            }
         shown = first.json_of("rounds")
         assert (shown[0]["state"], shown[0]["slot"]) == ("released", "evaluated")
         summary = first.json_of("egress", "summary")["by_type"]
