@@ -273,18 +273,19 @@ class Hub:
         log.info("hub_stopped")
 
     def _committed(self, service: str) -> Callable[[], None]:
-        """A watch shows of rounds only a member's task, which the runner makes."""
-        return self._changes.tell_listeners if service == "FederationService" else self._changes.bump
+        """A watch shows of rounds only a member's task, and whom that concerns the rounds themselves tell."""
+        return _nobody if service == "FederationService" else self._changes.bump
 
     def _start_rounds(self) -> None:
-        """Mutations wake the runner; what it asks of members wakes their watchers, on their own loop."""
+        """What rounds ask of members wakes their watchers, on their own loop; what is left to do wakes the runner."""
         loop, services = asyncio.get_running_loop(), self._services
 
         def asked(members: Collection[MemberId]) -> None:
             loop.call_soon_threadsafe(self._changes.tell_tasks, members)
 
-        self._runner = Runner(services.rounds, services.blobs.files, services.db, asked=asked)
-        self._changes.listen(self._runner.wake)
+        self._runner = Runner(services.rounds, services.blobs.files, services.db)
+        services.rounds.listen(asked=asked, ripe=self._runner.wake)
+        self._changes.on_arrival(self._runner.wake)
         self._runner.start()
 
     def _targets(self) -> dict[str, object]:
@@ -327,6 +328,10 @@ class Hub:
     def _housekeep(self) -> None:
         with self._services.db.write() as tx:
             forget_old(tx, now=micros(self._clock()))
+
+
+def _nobody() -> None:
+    """Whom to tell of a mutation that no watch shows."""
 
 
 async def _add_health(listener: grpc.aio.Server) -> None:

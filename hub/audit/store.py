@@ -98,6 +98,8 @@ class StoredCosignature(NamedTuple):
     certificate: bytes
 
 
+# Every mutation runs it.
+_ENQUEUE = insert(queue_table)
 # Any number, the same at every replica.
 _SEQUENCER_LOCK = 0x616C6C69
 
@@ -109,7 +111,7 @@ def lock(tx: Connection) -> None:
 
 
 def enqueue(tx: Connection, data: bytes) -> None:
-    tx.execute(insert(queue_table).values(data=data))
+    tx.execute(_ENQUEUE, {"data": data})
 
 
 def queued(tx: Connection, limit: int) -> list[QueuedLeaf]:

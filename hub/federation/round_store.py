@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Connection,
     Float,
     ForeignKey,
@@ -19,10 +18,10 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Row,
-    Select,
     String,
     Table,
     and_,
+    bindparam,
     exists,
     insert,
     not_,
@@ -95,7 +94,35 @@ metric_table = Table(
 )
 
 # A round's and a slot's state in which the slot's member is asked something.
-Asked = tuple[RoundState, ParticipantState]
+ASKED_TO_TRAIN = (RoundState.TRAINING, ParticipantState.INVITED)
+ASKED_TO_EVALUATE = (RoundState.EVALUATING, ParticipantState.REPORTED)
+_ASKED = or_(
+    *(
+        and_(round_table.c.state == state.value, participant_table.c.state == slot.value)
+        for state, slot in (ASKED_TO_TRAIN, ASKED_TO_EVALUATE)
+    )
+)
+# What every answer or look at a task runs is built once: that is three quarters of a statement's cost.
+_FIND = select(round_table).where(round_table.c.id == bindparam("round"))
+_LOCK = _FIND.with_for_update()
+_SLOTS = (
+    select(participant_table)
+    .where(participant_table.c.round == bindparam("round"))
+    .order_by(participant_table.c.round, participant_table.c.member)
+)
+_SLOT = _SLOTS.where(participant_table.c.member == bindparam("member"))
+_METRICS = select(metric_table).where(metric_table.c.round == bindparam("round"))
+_IN_STATE = _SLOTS.where(participant_table.c.state == bindparam("state")).limit(1)
+_TASK = (
+    select(round_table)
+    .join(participant_table, participant_table.c.round == round_table.c.id)
+    .where(round_table.c.end_time.is_(None), participant_table.c.member == bindparam("member"), _ASKED)
+    .order_by(round_table.c.id)
+    .limit(1)
+)
+_ANSWERED = update(participant_table).where(
+    participant_table.c.round == bindparam("in_round"), participant_table.c.member == bindparam("of_member")
+)
 
 
 def add_round(tx: Connection, one: Round, *, due: str | None) -> RoundId:
@@ -106,16 +133,25 @@ def add_round(tx: Connection, one: Round, *, due: str | None) -> RoundId:
 
 
 def find_round(tx: Connection, round_id: RoundId) -> Round | None:
-    return _one(tx, select(round_table).where(round_table.c.id == round_id))
+    return _whole(tx, tx.execute(_FIND, {"round": round_id}).first())
 
 
-def lock_round(tx: Connection, round_id: RoundId, *, only: MemberId | None = None) -> Round | None:
-    """With all of its slots, or with `only` one member's: an answer need not read what hundreds answered."""
-    return _one(tx, select(round_table).where(round_table.c.id == round_id).with_for_update(), only=only)
+def lock_round(tx: Connection, round_id: RoundId) -> Round | None:
+    return _whole(tx, tx.execute(_LOCK, {"round": round_id}).first())
+
+
+def lock_slot(tx: Connection, round_id: RoundId, member: MemberId) -> Round | None:
+    """The round locked, with that member's slot alone: an answer need not read what hundreds answered."""
+    row = tx.execute(_LOCK, {"round": round_id}).first()
+    if row is None:
+        return None
+    slot = tx.execute(_SLOT, {"round": round_id, "member": member}).first()
+    return _round(row, () if slot is None else (_participant(slot, _metrics_of(tx, slot)),))
 
 
 def open_round(tx: Connection, detector: DetectorId) -> Round | None:
-    return _one(tx, select(round_table).where(round_table.c.detector == detector, round_table.c.end_time.is_(None)))
+    query = select(round_table).where(round_table.c.detector == detector, round_table.c.end_time.is_(None))
+    return _whole(tx, tx.execute(query).first())
 
 
 def open_rounds(tx: Connection) -> list[RoundId]:
@@ -123,30 +159,21 @@ def open_rounds(tx: Connection) -> list[RoundId]:
     return [RoundId(row.id) for row in rows]
 
 
-def ripe_rounds(tx: Connection, waiting: Iterable[Asked]) -> list[RoundId]:
-    """Open rounds but those in which a slot `waiting` names is still in the state it waits in."""
-    slot_is = or_(*(_asked(state, slot) for state, slot in waiting))
-    waits = exists().where(participant_table.c.round == round_table.c.id, slot_is)
+def ripe_rounds(tx: Connection) -> list[RoundId]:
+    """Open rounds but those that wait for a member's answer."""
+    waits = exists().where(participant_table.c.round == round_table.c.id, _ASKED)
     query = select(round_table.c.id).where(round_table.c.end_time.is_(None), not_(waits)).order_by(round_table.c.id)
     return [RoundId(row.id) for row in tx.execute(query)]
 
 
-def task_round(tx: Connection, member: MemberId, asked: Iterable[Asked]) -> Round | None:
-    """The oldest open round in which the member is `asked` something; without the slots."""
-    query = (
-        select(round_table)
-        .join(participant_table, participant_table.c.round == round_table.c.id)
-        .where(round_table.c.end_time.is_(None), participant_table.c.member == member)
-        .where(or_(*(_asked(state, slot) for state, slot in asked)))
-        .order_by(round_table.c.id)
-        .limit(1)
-    )
-    row = tx.execute(query).first()
+def has_slot(tx: Connection, round_id: RoundId, state: ParticipantState) -> bool:
+    return tx.execute(_IN_STATE, {"round": round_id, "state": state.value}).first() is not None
+
+
+def task_round(tx: Connection, member: MemberId) -> Round | None:
+    """The oldest open round in which the member is asked something; without the slots."""
+    row = tx.execute(_TASK, {"member": member}).first()
     return None if row is None else _round(row, ())
-
-
-def _asked(state: RoundState, slot: ParticipantState) -> ColumnElement[bool]:
-    return and_(round_table.c.state == state.value, participant_table.c.state == slot.value)
 
 
 def rounds(tx: Connection, *, detectors: Sequence[DetectorId] | None, before: int | None, limit: int) -> list[Round]:
@@ -157,7 +184,7 @@ def rounds(tx: Connection, *, detectors: Sequence[DetectorId] | None, before: in
     if before is not None:
         query = query.where(round_table.c.id < before)
     rows = tx.execute(query).all()
-    slots = _participants(tx, [row.id for row in rows])
+    slots = _slots(tx, [row.id for row in rows])
     return [_round(row, slots.get(row.id, ())) for row in rows]
 
 
@@ -168,9 +195,17 @@ def save_round(tx: Connection, before: Round, one: Round) -> None:
     if changed:
         tx.execute(update(round_table).where(round_table.c.id == one.id).values(**changed))
     known = {p.member: p for p in before.participants}
-    for participant in one.participants:
-        if known.get(participant.member) != participant:
-            _save_participant(tx, one.id, participant, new=participant.member not in known)
+    added = [
+        {"round": one.id, "member": slot.member, **_slot_values(slot)}
+        for slot in one.participants
+        if slot.member not in known
+    ]
+    if added:
+        tx.execute(insert(participant_table), added)
+    for slot in one.participants:
+        if slot.member in known and known[slot.member] != slot:
+            tx.execute(_ANSWERED, {"in_round": one.id, "of_member": slot.member, **_slot_values(slot)})
+            _add_metrics(tx, one.id, slot)
 
 
 def claim(tx: Connection, round_id: RoundId, *, now: int, until: int) -> int | None:
@@ -192,47 +227,56 @@ def release_leases(tx: Connection) -> None:
     tx.execute(update(round_table).where(round_table.c.lease_until > 0).values(lease_until=0))
 
 
-def _save_participant(tx: Connection, round_id: RoundId, participant: Participant, *, new: bool) -> None:
-    values = {
-        "state": participant.state.value,
-        "update_digest": participant.update_digest,
-        "examples": participant.examples,
-        "reason": participant.reason[:300],
+def _slot_values(slot: Participant) -> dict[str, Any]:
+    return {
+        "state": slot.state.value,
+        "update_digest": slot.update_digest,
+        "examples": slot.examples,
+        "reason": slot.reason[:300],
     }
-    if new:
-        tx.execute(insert(participant_table).values(round=round_id, member=participant.member, **values))
-    else:
-        mine = (participant_table.c.round == round_id) & (participant_table.c.member == participant.member)
-        tx.execute(update(participant_table).where(mine).values(**values))
-    if participant.state is ParticipantState.EVALUATED:
-        local = dict(participant.local)
-        for name, value in participant.metrics:
-            row = {"name": name, "federated": value, "local": local.get(name)}
-            tx.execute(insert(metric_table).values(round=round_id, member=participant.member, **row))
 
 
-def _one(tx: Connection, query: Select[Any], *, only: MemberId | None = None) -> Round | None:
-    row = tx.execute(query).first()
-    return None if row is None else _round(row, _participants(tx, [row.id], only=only).get(row.id, ()))
+def _add_metrics(tx: Connection, round_id: RoundId, slot: Participant) -> None:
+    local = dict(slot.local)
+    rows = [
+        {"round": round_id, "member": slot.member, "name": name, "federated": value, "local": local.get(name)}
+        for name, value in slot.metrics
+    ]
+    if slot.state is ParticipantState.EVALUATED and rows:
+        tx.execute(insert(metric_table), rows)
 
 
-def _participants(
-    tx: Connection, rounds: Sequence[int], *, only: MemberId | None = None
-) -> dict[int, tuple[Participant, ...]]:
-    """The slots by round, members in order."""
-    slots = select(participant_table).where(participant_table.c.round.in_(rounds))
-    if only is not None:
-        slots = slots.where(participant_table.c.member == only)
-    rows = tx.execute(slots.order_by(participant_table.c.round, participant_table.c.member)).all()
-    evaluated = {row.round for row in rows if row.state == ParticipantState.EVALUATED}
-    metrics: dict[tuple[int, str], list[Row[Any]]] = {}
-    if evaluated:
-        for row in tx.execute(select(metric_table).where(metric_table.c.round.in_(evaluated))):
-            metrics.setdefault((row.round, row.member), []).append(row)
+def _whole(tx: Connection, row: Row[Any] | None) -> Round | None:
+    if row is None:
+        return None
+    slots = tx.execute(_SLOTS, {"round": row.id}).all()
+    evaluated = any(slot.state == ParticipantState.EVALUATED for slot in slots)
+    metrics = _by_slot(tx.execute(_METRICS, {"round": row.id})) if evaluated else {}
+    return _round(row, tuple(_participant(slot, metrics.get((row.id, slot.member), [])) for slot in slots))
+
+
+def _metrics_of(tx: Connection, slot: Row[Any]) -> list[Row[Any]]:
+    if slot.state != ParticipantState.EVALUATED:
+        return []
+    return _by_slot(tx.execute(_METRICS, {"round": slot.round})).get((slot.round, slot.member), [])
+
+
+def _slots(tx: Connection, rounds: Sequence[int]) -> dict[int, tuple[Participant, ...]]:
+    """Those of several rounds, members in order."""
+    order = (participant_table.c.round, participant_table.c.member)
+    rows = tx.execute(select(participant_table).where(participant_table.c.round.in_(rounds)).order_by(*order)).all()
+    metrics = _by_slot(tx.execute(select(metric_table).where(metric_table.c.round.in_(rounds))))
     found: dict[int, list[Participant]] = {}
     for row in rows:
         found.setdefault(row.round, []).append(_participant(row, metrics.get((row.round, row.member), [])))
     return {number: tuple(listed) for number, listed in found.items()}
+
+
+def _by_slot(rows: Iterable[Row[Any]]) -> dict[tuple[int, str], list[Row[Any]]]:
+    found: dict[tuple[int, str], list[Row[Any]]] = {}
+    for row in rows:
+        found.setdefault((row.round, row.member), []).append(row)
+    return found
 
 
 def _participant(row: Row[Any], metrics: Sequence[Row[Any]]) -> Participant:

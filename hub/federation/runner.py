@@ -1,21 +1,21 @@
-"""The dull runner: takes open rounds as far as they go, aggregates under a lease, sleeps until woken.
+"""The dull runner: does what the last answer of a phase could not do itself, and what no answer brings about.
 
-One thread. A committed mutation (an answer, a trigger) wakes it for the rounds that may go on by it; every second it
-looks at all of them, since deadlines pass, members come and leave, and schedules are due. A hub that was killed goes
-on from what was stored.
+One thread. It aggregates under a lease what it is given; it is woken for a round that was triggered or waits for
+agents that connect; and every second it looks at all open rounds, since deadlines pass, members leave, and schedules
+are due. A hub that was killed goes on from what was stored.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from alliance.errors import AllianceError
-from alliance.names import MemberId
 from hub.blobs.files import BlobFiles
 from hub.federation.aggregation import aggregate
 from hub.federation.model import RoundId
@@ -28,13 +28,11 @@ TICK = 1.0
 
 
 class Runner:
-    """`asked` hears of members that may have a new task; it is called from the runner's thread."""
-
-    def __init__(
-        self, rounds: RoundService, files: BlobFiles, db: Database, *, asked: Callable[[Collection[MemberId]], None]
-    ) -> None:
-        self._rounds, self._files, self._db, self._asked = rounds, files, db, asked
+    def __init__(self, rounds: RoundService, files: BlobFiles, db: Database) -> None:
+        self._rounds, self._files, self._db = rounds, files, db
+        self._given: deque[Work] = deque()
         self._wake = threading.Event()
+        self._ripe = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="round-runner", daemon=True)
 
@@ -44,18 +42,23 @@ class Runner:
                 self._rounds.recover(tx)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Look now; may be called from any thread."""
+    def wake(self, work: Work | None = None) -> None:
+        """Look now, at `work` that comes with its lease in any case; may be called from any thread."""
+        if work is None:
+            self._ripe = True
+        else:
+            self._given.append(work)
         self._wake.set()
 
     def stop(self) -> None:
+        """What was given is done first: its lease would keep other hubs from it."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         tick = time.monotonic()
-        while not self._stopping:
+        while not self._stopping or self._given:
             self._wake.clear()
             everything = time.monotonic() >= tick
             if everything:
@@ -64,12 +67,17 @@ class Runner:
             self._wake.wait(max(0.0, tick - time.monotonic()))
 
     def turn(self, *, everything: bool = True) -> None:
-        """What there is to do now: in all open rounds, or only in those that an answer or a trigger may have moved.
+        """What was given; then what there is to do in all open rounds, or if asked to in those that wait for no answer.
 
         What fails in one round, or in starting one, holds up no other round.
         """
+        while self._given:
+            self._tried(partial(self._conclude, self._given.popleft()))
         if everything:
             self._tried(self._start_due)
+        elif not self._ripe:
+            return
+        self._ripe = False
         for round_id in self._open(everything=everything):
             if self._stopping:
                 return
@@ -93,15 +101,15 @@ class Runner:
             return self._rounds.open_rounds(tx) if everything else self._rounds.ripe_rounds(tx)
 
     def _advance(self, round_id: RoundId) -> None:
-        """Until the round, or the series it is of, waits for members."""
         with self._db.write() as tx:
-            advanced = self._rounds.advance(tx, round_id)
-        self._asked(advanced.asked)
-        if (work := advanced.work) is not None:
-            outcome = self._outcome(work)
-            with self._db.write() as tx:
-                self._rounds.conclude(tx, work, outcome)
-            self._asked([slot.member for slot in work.round.participants])
+            work = self._rounds.advance(tx, round_id)
+        if work is not None:
+            self._conclude(work)
+
+    def _conclude(self, work: Work) -> None:
+        outcome = self._outcome(work)
+        with self._db.write() as tx:
+            self._rounds.conclude(tx, work, outcome)
 
     def _outcome(self, work: Work) -> Outcome:
         """A failure of ours ends the round; tried again it would fail again, and the lease would hide it."""

@@ -6,8 +6,9 @@ lease still holds. A member's result counts once, in the state it was asked in, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -35,13 +36,14 @@ from hub.federation.round import Action
 from hub.membership.service import MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
+from hub.runtime.db import after_commit
 
 # A runner that computes longer than this is taken for dead; it then saves nothing.
 LEASE = 600 * 1_000_000
 # In which state of round and slot an answer of each kind counts.
 _ASKED: dict[int, tuple[RoundState, ParticipantState]] = {
-    pb.TASK_KIND_TRAIN: (RoundState.TRAINING, ParticipantState.INVITED),
-    pb.TASK_KIND_EVALUATE: (RoundState.EVALUATING, ParticipantState.REPORTED),
+    pb.TASK_KIND_TRAIN: round_store.ASKED_TO_TRAIN,
+    pb.TASK_KIND_EVALUATE: round_store.ASKED_TO_EVALUATE,
 }
 
 
@@ -80,14 +82,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advanced:
-    """Members that are asked to do something now; what is to be aggregated, if this runner has the lease."""
-
-    asked: tuple[MemberId, ...]
-    work: Work | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of it: encoded model and strategy state, or the reason it failed; `refused` by member."""
 
@@ -112,6 +106,13 @@ class RoundService:
         self._blobs = blobs
         self._audit = audit
         self._clock = clock
+        self._asked: Callable[[Collection[MemberId]], None] = lambda members: None
+        self._ripe: Callable[[Work | None], None] = lambda work: None
+
+    def listen(self, *, asked: Callable[[Collection[MemberId]], None], ripe: Callable[[Work | None], None]) -> None:
+        """Tells, in any thread and once it is committed, which members are asked something; and that there is something
+        for the runner to do: work with its lease, or a round to advance."""
+        self._asked, self._ripe = asked, ripe
 
     def trigger(self, tx: Connection, caller: Caller, name: DetectorId, plan: Plan, rounds: int) -> Round:
         """Raises: NotFound, FailedPrecondition (not approved, or a round is open)."""
@@ -124,6 +125,7 @@ class RoundService:
                 reason="ROUND_OPEN",
                 remedy="wait until it ends, or cancel it",
             )
+        after_commit(tx, partial(self._ripe, None))
         return self._start(tx, detector, plan, rounds, actor=caller.name, due=None)
 
     def start_due(self, tx: Connection) -> int:
@@ -173,7 +175,7 @@ class RoundService:
 
     def task(self, tx: Connection, member: MemberId) -> Task | None:
         """The member's open task: train while invited, evaluate once the aggregate is there."""
-        found = round_store.task_round(tx, member, _ASKED.values())
+        found = round_store.task_round(tx, member)
         if found is None:
             return None
         training = found.state is RoundState.TRAINING
@@ -187,9 +189,10 @@ class RoundService:
         )
 
     def submit(self, tx: Connection, caller: Caller, round_id: RoundId, result: Result) -> tuple[bool, str]:
-        """Whether it counts, and why not. What is late or repeated changes nothing."""
+        """Whether it counts, and why not. What is late or repeated changes nothing; the last answer that the round
+        waits for takes it on."""
         member = caller.member
-        found = self._locked(tx, round_id, only=member)
+        found = _known(round_store.lock_slot(tx, round_id, member), round_id)
         slot = found.of(member)
         if slot is None:
             raise NotFound(f"{member} has no slot in rounds/{round_id}", reason="NO_SLOT", field="round")
@@ -198,25 +201,30 @@ class RoundService:
         spec = self._detectors.get(tx, found.detector).spec
         answered = self._answered(tx, member, slot, result, spec)
         self._save(tx, found, found.with_participant(answered), actor=member)
+        if not round_store.has_slot(tx, round_id, slot.state):
+            work = self.advance(tx, round_id)
+            if work is not None:
+                after_commit(tx, partial(self._ripe, work))
         return answered.state is not ParticipantState.REFUSED, answered.reason
 
-    def advance(self, tx: Connection, round_id: RoundId) -> Advanced:
-        """Steps the machine until it waits, the next rounds of a series included; every transition has its leaf.
+    def advance(self, tx: Connection, round_id: RoundId) -> Work | None:
+        """Steps the machine until it waits, the next round of a series included; every transition has its leaf.
 
-        Work to aggregate comes with a lease. Raises: NotFound.
+        Returns: what is to be aggregated, with the lease to do so, if it came to that and nobody else has it.
+
+        Raises: NotFound.
         """
         now, current = micros(self._clock()), self._locked(tx, round_id)
+        if current.ended:
+            return None
         detector = self._detectors.get(tx, current.detector)
         members = self._detectors.taking_part(tx, detector)
         present = self._membership.present(tx, members, now=now)
-        asked: tuple[MemberId, ...] = ()
         while True:
             absent = {p.member for p in current.participants} - set(members)
             step = machine.step(machine.gone(current, absent), now, present, members)
             if step.round != current:
                 self._save(tx, current, step.round, actor="hub")
-            if step.round.state is not current.state:
-                asked = tuple(p.member for p in step.round.participants)
             current = step.round
             if step.action is Action.AGAIN:
                 continue
@@ -224,10 +232,9 @@ class RoundService:
                 detector, current = following
                 continue
             if step.action is not Action.AGGREGATE:
-                return Advanced(asked=asked, work=None)
+                return None
             epoch = round_store.claim(tx, current.id, now=now, until=now + LEASE)
-            work = None if epoch is None else Work(round=current, detector=detector, epoch=epoch)
-            return Advanced(asked=asked, work=work)
+            return None if epoch is None else Work(round=current, detector=detector, epoch=epoch)
 
     def conclude(self, tx: Connection, work: Work, outcome: Outcome) -> bool:
         """Saves an aggregation's outcome if its lease still holds; returns whether it did."""
@@ -256,7 +263,7 @@ class RoundService:
 
     def ripe_rounds(self, tx: Connection) -> list[RoundId]:
         """Open rounds but those that wait for a member's answer."""
-        return round_store.ripe_rounds(tx, _ASKED.values())
+        return round_store.ripe_rounds(tx)
 
     def recover(self, tx: Connection) -> None:
         """At the start of the one process of an embedded hub: leases of the process before are void."""
@@ -324,11 +331,8 @@ class RoundService:
         self._blobs.require_uploaded(tx, member, found, expected)
         return found
 
-    def _locked(self, tx: Connection, round_id: RoundId, *, only: MemberId | None = None) -> Round:
-        found = round_store.lock_round(tx, round_id, only=only)
-        if found is None:
-            raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="round")
-        return found
+    def _locked(self, tx: Connection, round_id: RoundId) -> Round:
+        return _known(round_store.lock_round(tx, round_id), round_id)
 
     def _save(self, tx: Connection, before: Round, after: Round, *, actor: str) -> None:
         """Saves, with a leaf for every transition and every answer."""
@@ -347,6 +351,14 @@ class RoundService:
         if before.state is not after.state:
             digest_ = after.result_digest or b""
             self._audit.record(tx, event=f"round_{after.state}", actor=actor, subject=subject, digest=digest_)
+            if any(after.state is state for state, _ in _ASKED.values()):
+                after_commit(tx, partial(self._asked, [slot.member for slot in after.participants]))
+
+
+def _known(found: Round | None, round_id: RoundId) -> Round:
+    if found is None:
+        raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="round")
+    return found
 
 
 def _declined(refusal: int) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     insert,
     select,
@@ -69,10 +70,12 @@ schedule_table = Table(
     Column("next_time", Int64, nullable=False),
     Column("paused", Boolean, nullable=False),
 )
+# Built once: every look at a task runs it.
+_FIND = select(detector_table).where(detector_table.c.name == bindparam("detector"))
 
 
 def find_detector(tx: Connection, detector: DetectorId) -> Detector | None:
-    row = tx.execute(select(detector_table).where(detector_table.c.name == detector)).first()
+    row = tx.execute(_FIND, {"detector": detector}).first()
     return None if row is None else _detector(row)
 
 

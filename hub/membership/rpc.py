@@ -79,7 +79,7 @@ class MembershipRpc:
                     if now - told >= PRESENCE_SECONDS / 2:
                         await session.write(functools.partial(self._present, member))
                         if not told:
-                            changes.tell_listeners()
+                            changes.arrived()
                         told = now
                     for topic, shown in found.items():
                         for key, (state, hint) in shown.items():

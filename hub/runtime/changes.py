@@ -1,4 +1,4 @@
-"""Wakes what waits for committed mutations. A wake-up says only where to look again, so none is ever lost.
+"""Wakes the watchers of committed mutations. A wake-up says only where to look again, so none is ever lost.
 
 Belongs to one event loop. Watchers at other hub replicas look again by time-out instead.
 """
@@ -48,11 +48,11 @@ class Watcher:
 class Changes:
     def __init__(self) -> None:
         self._watchers: dict[str, set[Watcher]] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._arrivals: list[Callable[[], None]] = []
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` at every mutation; it must not block."""
-        self._listeners.append(listener)
+    def on_arrival(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` whenever an agent connected; it must not block."""
+        self._arrivals.append(listener)
 
     @contextlib.contextmanager
     def watcher(self, name: str) -> Iterator[Watcher]:
@@ -71,15 +71,14 @@ class Changes:
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.wake(EVERYTHING)
-        self.tell_listeners()
 
-    def tell_listeners(self) -> None:
-        """A mutation committed that no watcher shows."""
-        for listener in self._listeners:
+    def arrived(self) -> None:
+        """An agent connected, and is marked present."""
+        for listener in self._arrivals:
             listener()
 
     def tell_tasks(self, names: Collection[str]) -> None:
-        """What these are asked to do may have changed, by a listener's own doing."""
+        """What these are asked to do changed."""
         for name in names:
             for watcher in self._watchers.get(name, ()):
                 watcher.wake(frozenset({Topic.TASKS}))

@@ -2,16 +2,15 @@
 
 SQLite (WAL, `synchronous=FULL`, foreign keys) is the embedded default; PostgreSQL through psycopg 3 runs the
 same stores. A write transaction on SQLite takes the write lock at BEGIN, so it never fails half way for
-having read first; writers of this process queue on a lock instead of polling SQLite's.
+having read first; writers of this process queue (`writers`) instead of polling SQLite's lock.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from alliance.errors import Conflict, FailedPrecondition, InvalidInput, Unavailable
+from hub.runtime.writers import WriteQueue
 
 metadata = MetaData(
     naming_convention={
@@ -29,6 +29,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+_AFTER = "after_commit"
 # Microseconds since the epoch, sequence numbers, sizes.
 Int64 = BigInteger()
 # SQLite auto-increments only INTEGER.
@@ -52,7 +53,7 @@ class Database:
                 remedy="use sqlite:///FILE or postgresql+psycopg://...",
             )
         self._engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
-        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        self._writers = WriteQueue(self._writing) if self.is_sqlite else None
         # SQLite reads of one moment anyway; PostgreSQL would show every statement what committed before it.
         self._one_moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -67,15 +68,31 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
-        with (
-            _translated(),
-            self._writer,
-            self._engine.connect().execution_options(alliance_write=True) as connection,
-            connection.begin(),
-        ):
+    def write(self, *, shared: bool = False) -> Iterator[Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises; then what it asked for is
+        done (`after_commit`).
+
+        Args:
+            shared: on SQLite, may be committed together with others, before and after it; for short work.
+        """
+        hooks: list[Callable[[], None]] = []
+        with _translated(), self._write(shared=shared) as connection:
+            connection.info[_AFTER] = hooks
             yield connection
+        for hook in hooks:
+            hook()
+
+    @contextmanager
+    def _write(self, *, shared: bool) -> Iterator[Connection]:
+        if self._writers is not None:
+            with self._writers.write(shared=shared) as connection:
+                yield connection
+            return
+        with self._writing() as connection, connection.begin():
+            yield connection
+
+    def _writing(self) -> Connection:
+        return self._engine.connect().execution_options(alliance_write=True)
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:
@@ -89,6 +106,11 @@ class Database:
 def is_write(tx: Connection) -> bool:
     """Whether `Database.write` opened this transaction."""
     return bool(tx.get_execution_options().get("alliance_write", False))
+
+
+def after_commit(tx: Connection, hook: Callable[[], None]) -> None:
+    """Calls `hook` in this thread once the transaction of `Database.write` is committed, and else never."""
+    tx.info[_AFTER].append(hook)
 
 
 @contextmanager

@@ -88,7 +88,8 @@ class Session:
         return await self._run(self.runtime.db.read, work)
 
     async def write(self, work: Callable[[Connection], R]) -> R:
-        return await self._run(self.runtime.db.write, work)
+        """For short work: it may share its commit."""
+        return await self._run(functools.partial(self.runtime.db.write, shared=True), work)
 
     async def off_loop(self, work: Callable[[], R]) -> R:
         """Blocking work that needs no transaction."""
@@ -145,7 +146,7 @@ class Edge:
 
         def attempt() -> bytes:
             peer = _peer(context, runtime.alliance)
-            with (runtime.db.write if mutates else runtime.db.read)() as tx:
+            with runtime.db.write(shared=True) if mutates else runtime.db.read() as tx:
                 caller = _admit(runtime, name, self._listener, peer, tx)
                 _check_version(context)
                 request = parse(raw)

@@ -15,6 +15,7 @@ from alliance.canonical import sha256
 from alliance.errors import FailedPrecondition
 from alliance.names import Digest
 from alliance.tensors import ArraySpec
+from alliance.v1 import federation_pb2 as pb
 from hub.app import Services
 from hub.federation import round_store, store
 from hub.federation.model import (
@@ -31,7 +32,7 @@ from hub.federation.model import (
     Spec,
     StrategyName,
 )
-from hub.federation.service import LEASE, Outcome, Work
+from hub.federation.service import LEASE, Outcome, Result, Work
 from hub.runtime.clock import micros
 from hub.runtime.db import RaceLost
 from tests.kit.clock import ShiftedClock
@@ -105,7 +106,7 @@ class Training:
         return made.id
 
     def advance(self, round_id: RoundId) -> Work | None:
-        return write(self.services, lambda tx: self.services.rounds.advance(tx, round_id)).work
+        return write(self.services, lambda tx: self.services.rounds.advance(tx, round_id))
 
     def conclude(self, work: Work, outcome: Outcome) -> bool:
         return write(self.services, lambda tx: self.services.rounds.conclude(tx, work, outcome))
@@ -217,7 +218,7 @@ def test_two_runners_race_for_the_lease_and_one_wins(training: Training) -> None
     won: list[Work | None] = []
 
     def first(tx: Connection) -> None:
-        won.append(training.services.rounds.advance(tx, round_id).work)
+        won.append(training.services.rounds.advance(tx, round_id))
 
     won.append(race(training.services, first, lambda: training.advance(round_id)))
     assert [work is not None for work in won] == [True, False]
@@ -242,3 +243,92 @@ def test_the_leases_of_a_dead_process_are_void(training: Training) -> None:
     assert again is not None
     assert not training.conclude(dead, outcome(9.0))
     assert training.conclude(again, outcome(1.0))
+
+
+def submits(training: Training, member: DirectMember, round_id: RoundId) -> None:
+    """The member's answer, its update uploaded before."""
+    data = tensors.encode({"w": np.full(2, 1.0, np.float32)})
+    digest = training.services.blobs.files.put(data)
+    write(training.services, lambda tx: training.services.blobs.register(tx, member.name, digest, len(data)))
+    answer = Result(
+        kind=pb.TASK_KIND_TRAIN,
+        update_digest=digest,
+        update_size=len(data),
+        examples=10,
+        metrics=(),
+        local=(),
+        refusal=0,
+    )
+    assert member.act(lambda tx, caller: training.services.rounds.submit(tx, caller, round_id, answer)) == (True, "")
+
+
+def test_the_last_answer_takes_the_round_on_and_hands_its_work_over_once_committed(training: Training) -> None:
+    services = training.services
+    told: list[tuple[RoundState, Work | None]] = []
+    asked: list[list[str]] = []
+    services.rounds.listen(
+        asked=lambda members: asked.append(sorted(members)),
+        ripe=lambda work: told.append((training.all_rounds()[0].state, work)),
+    )
+    round_id = training.trigger().id
+    assert told == [(RoundState.PLANNED, None)]
+
+    def present(tx: Connection) -> None:
+        for member in training.members:
+            services.membership.mark_present(tx, member.name, seconds=40)
+
+    write(services, present)
+    assert training.advance(round_id) is None
+    assert asked == [[member.name for member in training.members]]
+    submits(training, training.members[0], round_id)
+    assert training.found(round_id).state is RoundState.TRAINING
+    assert len(told) == 1
+    submits(training, training.members[1], round_id)
+    (state, work), epoch = told[1], 1
+    assert state is RoundState.AGGREGATING
+    assert work is not None
+    assert (work.round, work.epoch) == (training.found(round_id), epoch)
+    # The lease came with the work.
+    assert training.advance(round_id) is None
+    assert training.conclude(work, outcome(1.0))
+    assert asked == [[member.name for member in training.members]] * 2
+    assert training.found(round_id).state is RoundState.EVALUATING
+
+
+def test_a_round_that_ended_is_left_as_it_is(training: Training) -> None:
+    """A runner may come to it late: its series goes on once."""
+    rounds = training.services.rounds
+    first = write(training.services, lambda tx: rounds.trigger(tx, ADMIN, training.detector, PLAN, 2))
+
+    def release(tx: Connection) -> None:
+        round_store.save_round(tx, first, replace(first, state=RoundState.RELEASED, end_time=training.now))
+
+    write(training.services, release)
+    before = training.all_rounds()
+    assert training.advance(first.id) is None
+    assert training.all_rounds() == before
+
+
+def test_only_rounds_that_wait_for_no_answer_are_ripe(training: Training) -> None:
+    round_id = training.trigger().id
+
+    def ripe() -> list[RoundId]:
+        return read(training.services, training.services.rounds.ripe_rounds)
+
+    assert ripe() == [round_id]
+    slots = tuple(Participant(member=member.name) for member in training.members)
+
+    def save(state: RoundState, slots: tuple[Participant, ...]) -> None:
+        def saved(tx: Connection) -> None:
+            found = round_store.lock_round(tx, round_id)
+            assert found is not None
+            round_store.save_round(tx, found, replace(found, state=state, participants=slots))
+
+        write(training.services, saved)
+
+    save(RoundState.TRAINING, slots)
+    assert ripe() == []
+    save(RoundState.TRAINING, tuple(replace(slot, state=ParticipantState.REPORTED) for slot in slots))
+    assert ripe() == [round_id]
+    save(RoundState.EVALUATING, tuple(replace(slot, state=ParticipantState.REPORTED) for slot in slots))
+    assert ripe() == []
