@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import (
     Table,
     func,
     select,
-    tuple_,
+    text,
 )
 from sqlalchemy.dialects.sqlite import insert
 
@@ -57,8 +58,14 @@ head_table = Table(
 )
 # Leaves in memory at once when everything is recomputed.
 PAGE = 4096
-# Node keys in one IN list.
-_BATCH = 400
+_LEAVES = text(
+    "SELECT 0 AS level, n.leaf_index AS position, n.hash FROM json_each(:wanted) AS w "
+    "CROSS JOIN audit_leaf AS n WHERE n.leaf_index = json_extract(w.value, '$[1]')"
+)
+_NODES = text(
+    "SELECT n.level, n.position, n.hash FROM json_each(:wanted) AS w CROSS JOIN audit_node AS n "
+    "WHERE n.level = json_extract(w.value, '$[0]') AND n.position = json_extract(w.value, '$[1]')"
+)
 
 
 def size(tx: Connection) -> int:
@@ -85,18 +92,16 @@ def data(row: Row[Any]) -> bytes:
 
 
 def nodes(tx: Connection, wanted: Sequence[merkle.Node]) -> dict[merkle.Node, bytes]:
-    """Hashes of the nodes that are stored, leaves among them; a missing one is simply absent."""
+    """Hashes of the nodes that are stored, leaves among them; a missing one is simply absent.
+
+    Each is one look into a primary key: a list of pairs after IN would make SQLite read the whole table.
+    """
     found: dict[merkle.Node, bytes] = {}
-    for at in range(0, len(wanted), _BATCH):
-        some = wanted[at : at + _BATCH]
-        places = [node.position for node in some if node.level == 0]
-        leaves = tx.execute(
-            select(leaf_table.c.leaf_index, leaf_table.c.hash).where(leaf_table.c.leaf_index.in_(places))
-        )
-        found.update({merkle.Node(0, row.leaf_index): bytes(row.hash) for row in leaves})
-        keys = [tuple(node) for node in some if node.level]
-        above = tx.execute(select(node_table).where(tuple_(node_table.c.level, node_table.c.position).in_(keys)))
-        found.update({merkle.Node(row.level, row.position): bytes(row.hash) for row in above})
+    for at in range(0, len(wanted), PAGE):
+        some = wanted[at : at + PAGE]
+        for query, keys in ((_LEAVES, [n for n in some if not n.level]), (_NODES, [n for n in some if n.level])):
+            rows = tx.execute(query, {"wanted": json.dumps(keys)})
+            found.update({merkle.Node(row.level, row.position): bytes(row.hash) for row in rows})
     return found
 
 
