@@ -1,4 +1,4 @@
-"""Only a certificate that this hub issued, to someone who still counts, opens a call; each other one fails alone.
+"""Only a certificate that this hub issued, to someone who still counts, opens a call; each other one fails everywhere.
 
 Some are refused in the handshake, where TLS can see what is wrong: the client then learns no reason (UNAVAILABLE
 without details). What TLS cannot see, the edge finds on every call.
@@ -24,9 +24,10 @@ from hub.pki import x509 as profile
 from tests.kit.clock import ShiftedClock
 from tests.kit.hub import RunningHub
 from tests.kit.member import RawMember
-from tests.kit.rpc import Outcome, all_methods, raw_call
+from tests.kit.rpc import all_methods, raw_call
 
-WHO = all_methods()["alliance.v1.MembershipService/ListMembers"]
+METHODS = all_methods()
+WHO = METHODS["alliance.v1.MembershipService/ListMembers"]
 DAY = dt.timedelta(days=1)
 TLS_REFUSES = (grpc.StatusCode.UNAVAILABLE, "")
 
@@ -91,19 +92,23 @@ class Forger:
     def self_signed(self) -> x509.Certificate:
         return self.leaf(ca_key=self.key)
 
-    def try_it(self, certificate: x509.Certificate) -> tuple[grpc.StatusCode, str]:
-        outcome = raw_call(self.hub.open_channel(key=self.key, certificate=certificate), WHO)
-        return outcome.code, outcome.reason
+    def try_it(self, certificate: x509.Certificate) -> set[tuple[grpc.StatusCode, str]]:
+        return everywhere(self.hub.open_channel(key=self.key, certificate=certificate))
 
 
 def uri(text: str) -> x509.UniformResourceIdentifier:
     return x509.UniformResourceIdentifier(text)
 
 
-def refused(outcome: Outcome) -> str:
-    assert outcome.code is grpc.StatusCode.UNAUTHENTICATED
-    assert len(outcome.infos) == 1
-    return outcome.reason
+def everywhere(opened: grpc.Channel) -> set[tuple[grpc.StatusCode, str]]:
+    """What every RPC there is answers over this connection."""
+    outcomes = [raw_call(opened, method) for method in METHODS.values()]
+    assert all(len(outcome.infos) == 1 for outcome in outcomes if outcome.code is grpc.StatusCode.UNAUTHENTICATED)
+    return {(outcome.code, outcome.reason) for outcome in outcomes}
+
+
+def unauthenticated(reason: str) -> set[tuple[grpc.StatusCode, str]]:
+    return {(grpc.StatusCode.UNAUTHENTICATED, reason)}
 
 
 @pytest.mark.parametrize(
@@ -131,17 +136,16 @@ def test_a_bad_certificate_opens_nothing(
     acme: RawMember,
 ) -> None:
     forger = Forger(hub, acme)
-    wanted = refusal if isinstance(refusal, tuple) else (grpc.StatusCode.UNAUTHENTICATED, refusal)
+    wanted = {refusal} if isinstance(refusal, tuple) else unauthenticated(refusal)
     assert forger.try_it(forge(forger)) == wanted
     assert raw_call(acme.channel, WHO).code is grpc.StatusCode.OK
 
 
 def test_the_hubs_own_certificate_makes_no_client(hub: RunningHub) -> None:
-    identity = hub.services.pki.server_identity(["localhost"])
+    identity = hub.services.pki.server_identity(["localhost"], hub.services.pki.initial)
     opened = channel.open_channel(hub.address, roots=hub.roots, key=identity.key, chain=identity.chain)
     try:
-        outcome = raw_call(opened, WHO)
-        assert (outcome.code, outcome.reason) == TLS_REFUSES
+        assert everywhere(opened) == {TLS_REFUSES}
     finally:
         opened.close()
 
@@ -152,24 +156,23 @@ def test_a_certificate_that_expires_while_connected_ends_there(
     """TLS looked at the handshake only; the connection is still the same."""
     assert raw_call(acme.channel, WHO).code is grpc.StatusCode.OK
     clock.advance(hours=hub.settings.membership_certificate_hours)
-    assert refused(raw_call(acme.channel, WHO)) == "CERTIFICATE_EXPIRED"
+    assert everywhere(acme.channel) == unauthenticated("CERTIFICATE_EXPIRED")
 
 
 def test_a_hub_whose_clock_is_behind_says_so(hub: RunningHub, acme: RawMember, clock: ShiftedClock) -> None:
     clock.advance(hours=-2)
-    outcome = raw_call(acme.channel, WHO)
-    assert refused(outcome) == "CERTIFICATE_NOT_YET_VALID"
-    assert "clocks" in outcome.infos[0].metadata["remedy"]
+    assert everywhere(acme.channel) == unauthenticated("CERTIFICATE_NOT_YET_VALID")
+    assert "clocks" in raw_call(acme.channel, WHO).infos[0].metadata["remedy"]
 
 
 def test_an_expelled_member_is_out_at_once(hub: RunningHub, acme: RawMember) -> None:
     hub.expel(acme)
-    assert refused(raw_call(acme.channel, WHO)) == "CERTIFICATE_REVOKED"
+    assert everywhere(acme.channel) == unauthenticated("CERTIFICATE_REVOKED")
 
 
 def test_a_member_that_left_is_out_at_once(hub: RunningHub, acme: RawMember) -> None:
     acme.leave()
-    assert refused(raw_call(acme.channel, WHO)) == "CERTIFICATE_REVOKED"
+    assert everywhere(acme.channel) == unauthenticated("CERTIFICATE_REVOKED")
 
 
 def test_a_suspended_member_is_told_so_and_comes_back(hub: RunningHub, acme: RawMember) -> None:
