@@ -35,6 +35,7 @@ from hub.runtime.access import Listener
 from hub.runtime.caller import ANONYMOUS, Caller
 from hub.runtime.changes import Changes
 from hub.runtime.clock import Clock, micros
+from hub.runtime.closed import require_known
 from hub.runtime.db import Database, RaceLost
 from hub.runtime.metrics import Metrics
 
@@ -298,8 +299,7 @@ def _once(tx: Connection, runtime: Runtime, caller: Caller, name: str, request: 
 
 def _parse(cls: type[Message], raw: bytes) -> Message:
     message = _parsed_by(cls.FromString, raw)
-    # The contract is closed: what it does not name is neither stored nor relayed to other members.
-    message.DiscardUnknownFields()  # type: ignore[attr-defined]  # because the stubs forgot it
+    require_known(message)
     return message
 
 

@@ -95,15 +95,6 @@ def test_ids_are_forgotten_after_a_week(hub: RunningHub, clock: ShiftedClock) ->
     assert create_group(hub, id, "bags").responses
 
 
-def test_fields_that_the_contract_does_not_name_are_dropped(hub: RunningHub) -> None:
-    """Unknown fields change neither the request's digest nor anything that is stored or relayed."""
-    id = request_id()
-    plain = pb.CreateGroupRequest(request_id=id, name="groups/shoes").SerializeToString()
-    smuggled = b"\xfa\x7f\x0bcanary-0815"
-    first = raw_call(hub.admin.channel, CREATE_GROUP, plain + smuggled)
-    assert first.responses == raw_call(hub.admin.channel, CREATE_GROUP, plain).responses != []
-
-
 def test_a_duplicate_at_the_same_time_does_it_once(tmp_path: Path, database_url: str) -> None:
     """Eight threads send the same request: all are told the same, and the log holds one event."""
     with running_hub(tmp_path, url=database_url) as hub, ThreadPoolExecutor(8) as pool:
