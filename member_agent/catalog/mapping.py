@@ -81,12 +81,17 @@ def guess(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Gue
     return sorted(chosen, key=lambda one: list(Field).index(one.field))
 
 
-def settle(columns: Sequence[str], proposed: Mapping[Field, str], said: Mapping[Field, str]) -> dict[Field, str]:
+def settle(
+    columns: Sequence[str], proposed: Mapping[Field, str], said: Mapping[Field, str], *, titled: bool = True
+) -> dict[Field, str]:
     """The map an import uses: what was said goes before what was proposed; a column said to be "" is left out.
 
+    Args:
+        titled: whether rows need a title or a picture to be known by.
+
     Raises:
-        InvalidInput: COLUMN_MISSING for a column the source does not have, TITLE_UNMAPPED when a row has neither a
-            title nor a picture to be known by.
+        InvalidInput: COLUMN_MISSING for a column the source does not have, TITLE_UNMAPPED when rows need a title or a
+            picture and have neither.
     """
     taken = set(said.values())
     chosen = {field: column for field, column in proposed.items() if column not in taken}
@@ -95,7 +100,7 @@ def settle(columns: Sequence[str], proposed: Mapping[Field, str], said: Mapping[
     for field, column in chosen.items():
         if column not in columns:
             raise _missing(field, column, columns)
-    if Field.TITLE not in chosen and Field.IMAGE not in chosen:
+    if titled and Field.TITLE not in chosen and Field.IMAGE not in chosen:
         raise InvalidInput(
             f"no column looks like the title (there are: {_listed(columns)})",
             reason="TITLE_UNMAPPED",

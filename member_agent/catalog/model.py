@@ -173,7 +173,8 @@ class Product(Facts):
 class Listing:
     """An offer to be screened, as its file describes it. Never stored.
 
-    `gtin` and `mpn` are as written (they may be damaged); `image_paths` exist; `row` as in `RowError`.
+    `gtin` and `mpn` are as written (they may be damaged); `image_paths` exist; `row` as in `RowError`. `cells` are
+    those columns as written that whoever reads the file asked for.
     """
 
     row: int
@@ -191,6 +192,7 @@ class Listing:
     currency: str = ""
     image_paths: tuple[Path, ...] = ()
     image_links: tuple[str, ...] = ()
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,10 +56,11 @@ class ParsedRow:
 
 
 class RowParser:
-    """Parses the rows of one source by its column map."""
+    """Parses the rows of one source by its column map; where that names neither title nor picture, no row needs one."""
 
     def __init__(self, columns: ColumnMap) -> None:
         self._columns = dict(columns.columns)
+        self._titled = Field.TITLE in self._columns or Field.IMAGE in self._columns
         self._decimal = columns.decimal
 
     def parse(self, record: Record) -> ParsedRow:
@@ -107,7 +108,7 @@ class RowParser:
     def _rejection(self, number: int, cells: Mapping[Field, str], images: tuple[str, ...]) -> RowError | None:
         if Field.ID in self._columns and not cells[Field.ID]:
             return _rejected(number, Field.ID, "ID_MISSING", f"no value in column {self._columns[Field.ID]!r}")
-        if not cells.get(Field.TITLE) and not images:
+        if self._titled and not cells.get(Field.TITLE) and not images:
             column = self._columns.get(Field.TITLE) or self._columns[Field.IMAGE]
             return _rejected(number, Field.TITLE, "TITLE_MISSING", f"no value in column {column!r}")
         for field in (Field.ID, Field.TITLE):

@@ -66,7 +66,9 @@ class ImportPlan:
         return hashlib.sha256(encode("catalog/map", *dialect, str(self.image_root), *pairs)).digest()
 
 
-def understand(origin: Origin, saved: ColumnMap | None, said: Mapping[Field, str]) -> Understood:
+def understand(
+    origin: Origin, saved: ColumnMap | None, said: Mapping[Field, str], *, titled: bool = True
+) -> Understood:
     """Opens a source and settles its columns.
 
     Raises:
@@ -87,7 +89,7 @@ def understand(origin: Origin, saved: ColumnMap | None, said: Mapping[Field, str
         proposed = dict(saved.columns)
     else:
         proposed = {one.field: one.column for one in guess(reader.columns, rows)}
-    chosen = settle(reader.columns, proposed, said)
+    chosen = settle(reader.columns, proposed, said, titled=titled)
     samples = {field: next((row[column] for row in rows if row.get(column)), "") for field, column in chosen.items()}
     columns = replace(opened.dialect, columns=chosen)
     return Understood(opened=opened, columns=columns, samples=samples)

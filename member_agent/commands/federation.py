@@ -32,13 +32,14 @@ def installed_code(as_json: bool = JSON) -> None:
 
 @detector.command("list")
 def list_detectors(context: typer.Context, as_json: bool = JSON) -> None:
-    """List the detectors of this member's groups, and which it trains."""
+    """List the detectors of this member's groups, which it trains, and which of its models are held here."""
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
 
     with open_agent(home(context)) as agent, agent.connect() as hub:
         found = hub.pages(pb.ListDetectorsRequest(), pb.ListDetectorsResponse, lambda page: page.detectors)
-        show([_row(one) for one in found], as_json=as_json)
+        held = {one.detector: one.label for one in agent.models.held()}
+        show([{**_row(one), "held": held.get(one.name, "")} for one in found], as_json=as_json)
 
 
 @detector.command("propose")
@@ -140,13 +141,13 @@ def join(
 
 @detector.command("leave")
 def leave(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> None:
-    """Take the consent back; a round in progress goes on without this member."""
+    """Take the consent back, and drop the model; a round in progress goes on without this member."""
     import uuid
 
     from alliance.names import qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training import consents
+    from member_agent.training import consents, models
 
     wanted = qualified("detectors", name)
     with open_agent(home(context)) as agent, agent.connect() as hub:
@@ -154,6 +155,7 @@ def leave(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> Non
         left = hub.call(request, pb.LeaveDetectorResponse).detector
         with agent.db.write() as tx:
             consents.remove_consent(tx, wanted)
+            models.forget(tx, wanted)
     show_one(_row(left), as_json=as_json)
 
 

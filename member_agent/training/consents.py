@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, String, Table, delete, func, select
+from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from member_agent.state import metadata
@@ -83,8 +84,15 @@ def remove_consent(tx: Connection, detector: str) -> None:
 
 def find_consent(tx: Connection, detector: str) -> Consent | None:
     row = tx.execute(select(consent_table).where(consent_table.c.detector == detector)).first()
-    if row is None:
-        return None
+    return None if row is None else _consent(row)
+
+
+def all_consents(tx: Connection) -> list[Consent]:
+    """Everything this member trains, by detector."""
+    return [_consent(row) for row in tx.execute(select(consent_table).order_by(consent_table.c.detector))]
+
+
+def _consent(row: Row[Any]) -> Consent:
     return Consent(
         detector=row.detector, code=row.code, path=Path(row.path), columns=json.loads(row.columns), seed=row.seed
     )

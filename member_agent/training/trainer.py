@@ -151,7 +151,6 @@ class Trainer:
         return EvalResult(metrics=metrics, local_metrics=local, blended_metrics=blended, examples=examples)
 
     def _do(self, kind: str, task: Task, model: bytes) -> tuple[dict[str, Any], bytes]:
-        ends = time.monotonic() + self._timeout
         header = {
             "kind": kind,
             "detector": task.detector,
@@ -161,9 +160,14 @@ class Trainer:
             "number": task.number,
             "seed": task.seed,
         }
+        return self.ask(header, model)
+
+    def ask(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """One frame to the process, one back; see `worker` and `scoring` for what it answers. Errors as for `train`."""
+        ends = time.monotonic() + self._timeout
         try:
             self._start()
-            return self._exchange(header, model, ends)
+            return self._exchange(header, body, ends)
         except AllianceError as error:
             if error.reason in _FATAL:
                 self.close()

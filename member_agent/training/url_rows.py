@@ -61,7 +61,7 @@ def score(
     bits = int(weights.shape[0]).bit_length() - 1
     made = logistic.probabilities(urls.features([t for t in texts if _readable(t)], bits=bits), weights, bias)
     out = np.full((len(texts), weights.shape[1] if weights.ndim == 2 else 1), np.nan)
-    out[good] = made.reshape(int(good.sum()), -1)
+    out[good] = made.reshape(int(good.sum()), out.shape[1])
     return out
 
 

@@ -24,6 +24,10 @@ _BEFORE, _AFTER_HOST, _END = b"\x02", b"\x03", b"\x04"
 """Bytes no URL has: "paypal" at the start of a host is another feature than in its middle. A name otherwise means the
 same wherever it stands; keeping host and rest apart was worse (docs/adr/0012)."""
 _SHAPE = 1 << 32
+Span = tuple[int, int]
+"""The places of a feature's bytes in a URL, from one up to another."""
+WHOLE: Span = (0, 0)
+"""Of a feature that is of no bytes in particular."""
 _CHUNK = 8192
 
 
@@ -113,7 +117,8 @@ class Pieces:
         self._plain = normalise(url)
         self._marked = _marked(self._plain.encode())
         buffer = np.frombuffer(self._marked, dtype=np.uint8).astype(np.uint64)
-        keys, self._spans = [], []
+        keys: list[NDArray[np.uint64]] = []
+        self._spans: list[Span] = []
         for size in SIZES:
             windows = max(0, len(buffer) - size + 1)
             value = np.zeros(windows, dtype=np.uint64)
@@ -124,15 +129,18 @@ class Pieces:
         keys.append(np.array(_host_shape(self._plain), dtype=np.uint64))
         self.buckets = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
 
-    def span(self, place: int) -> tuple[int, int]:
-        """Of which bytes a feature is; (0, 0) where it is of the whole."""
-        return self._spans[place] if place < len(self._spans) else (0, 0)
+    def span(self, place: int) -> Span:
+        """Of which bytes a feature is."""
+        return self._spans[place] if place < len(self._spans) else WHOLE
 
     def text(self, place: int) -> str:
         """A feature in words."""
         if place >= len(self._spans):
             return list(_outline(self._plain))[place - len(self._spans)]
-        start, end = self._spans[place]
+        return self.words(*self._spans[place])
+
+    def words(self, start: int, end: int) -> str:
+        """A piece of the URL in words."""
         piece = self._marked[start:end]
         where = ((_BEFORE, " at the host's start"), (_AFTER_HOST, " at the host's end"), (_END, " at the URL's end"))
         said = next((words for mark, words in where if mark in piece), "")

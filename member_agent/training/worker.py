@@ -1,9 +1,9 @@
 """The training process: `python -m member_agent.training.worker`, started and fed by `Trainer`, never by hand.
 
 Its caps are set before anything heavy is imported and cannot be raised again. Tasks come on standard input and go
-to Flower's `ClientApp` one by one; answers go out on what was standard output, while whatever a detector prints goes
-to standard error. A task that fails is answered with its error and the process goes on; where memory ran out it says
-so and ends, for nobody knows what is left of it.
+to Flower's `ClientApp`, or to `scoring`, one by one; answers go out on what was standard output, while whatever a
+detector prints goes to standard error. A task that fails is answered with its error and the process goes on; where
+memory ran out it says so and ends, for nobody knows what is left of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from alliance.errors import AllianceError, FailedPrecondition, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from alliance.tensors import Arrays
     from member_agent.training.detector import Detector
     from member_agent.training.learner import Learner
@@ -53,7 +55,7 @@ def main() -> int:
     cap(opening[0]["limits"])
     threading.Thread(target=_end_with_agent, daemon=True).start()
     frames.write(answers, {})
-    return _serve(Learners(opening[0]["own_code"]), tasks, answers)
+    return _serve(opening[0]["own_code"], tasks, answers)
 
 
 def _end_with_agent() -> None:
@@ -67,8 +69,8 @@ def _end_with_agent() -> None:
 class Learners:
     """The latest few detectors with their rows, read anew where a file changed since."""
 
-    def __init__(self, own_code: dict[str, str]) -> None:
-        self._own_code = own_code
+    def __init__(self, code_of: Callable[[str], Detector]) -> None:
+        self._code_of = code_of
         self._kept: dict[tuple[object, ...], Learner] = {}
 
     def of(self, header: dict[str, Any]) -> Learner:
@@ -88,7 +90,7 @@ class Learners:
     def _make(self, name: str, rows: Path, columns: dict[str, str], seed: int) -> Learner:
         from member_agent.training import dataset, detector, learner
 
-        code = detector.load_path(self._own_code[name]) if name in self._own_code else detector.load(name)
+        code = self._code_of(name)
 
         def read(settings: detector.Settings) -> dataset.Dataset:
             return code.read(dataset.records(rows), columns, settings)
@@ -96,27 +98,39 @@ class Learners:
         return learner.Learner(code, read, seed=seed)
 
 
-def _serve(learners: Learners, tasks: BinaryIO, answers: BinaryIO) -> int:
-    from member_agent.training import flower, frames
+def _serve(own_code: dict[str, str], tasks: BinaryIO, answers: BinaryIO) -> int:
+    from member_agent.training import detector, frames, scoring
 
-    context = flower.context()
+    def code_of(name: str) -> Detector:
+        return detector.load_path(own_code[name]) if name in own_code else detector.load(name)
+
+    learners, models = Learners(code_of), scoring.Models(code_of)
     while (task := frames.read(tasks)) is not None:
         header, body = task
         try:
-            learner = learners.of(header)
-            arrays = _model(learner.detector, header, body)
-            message = flower.instruction(header["kind"], arrays, header["settings"], header["number"])
-            reply = flower.client_app(learner)(message, context)
-            metrics = dict(reply.content.metric_records[flower.METRICS])
-            update = _update(learner.detector, header, reply) if header["kind"] == flower.TRAIN else b""
+            scored = header["kind"] in scoring.KINDS
+            answer, made = models.answer(header, body) if scored else _learn(learners, header, body)
         # A detector is somebody else's code: whatever it raises is this task's failure, not the process's.
         except Exception as error:
             frames.write(answers, _error(error))
             if isinstance(error, MemoryError):
                 return 1
         else:
-            frames.write(answers, {"metrics": metrics}, update)
+            frames.write(answers, answer, made)
     return 0
+
+
+def _learn(learners: Learners, header: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], bytes]:
+    """Trains or evaluates. Flower comes with the first such task: it takes a second that scoring does without."""
+    from member_agent.training import flower
+
+    learner = learners.of(header)
+    arrays = _model(learner.detector, header, body)
+    message = flower.instruction(header["kind"], arrays, header["settings"], header["number"])
+    reply = flower.client_app(learner)(message, flower.context())
+    metrics = dict(reply.content.metric_records[flower.METRICS])
+    update = _update(learner.detector, header, reply) if header["kind"] == flower.TRAIN else b""
+    return {"metrics": metrics}, update
 
 
 def _model(code: Detector, header: dict[str, Any], body: bytearray) -> Arrays:

@@ -42,7 +42,7 @@ from member_agent.hub_client import HubClient
 from member_agent.outbox import Drained
 from member_agent.screening import model, service
 from member_agent.screening.bank_index import TextLimits
-from member_agent.screening.model import Candidate
+from member_agent.screening.model import Result
 from member_agent.screening.pipeline import Screener
 from member_agent.sharing.contents import BankContents, OpenBatch
 from member_agent.sharing.making import Labels
@@ -134,7 +134,7 @@ class AgentHome:
         with self.open() as agent:
             return service.open_contents(agent.banks, agent.keyring, set(), now=now())
 
-    def screen(self, rows: Rows, *, report: bool = True) -> list[Candidate]:
+    def screen(self, rows: Rows, *, report: bool = True) -> list[Result]:
         """Screens generated listings; the first row names the columns."""
         path = self.write_csv(rows, "listings.csv")
         with self.open() as agent:

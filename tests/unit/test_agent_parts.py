@@ -14,7 +14,7 @@ from member_agent import locks
 from member_agent.config import Home, Settings
 from member_agent.daemon import LONGEST_PAUSE, Backoff
 from member_agent.locks import FileLock
-from member_agent.screening.model import Candidate, hit_bucket, hits, image_score, text_score
+from member_agent.screening.model import Candidate, Judged, flagged, hit_bucket, hits, image_score, matched, text_score
 
 
 def test_pauses_double_to_a_minute_and_are_spread() -> None:
@@ -80,7 +80,8 @@ def candidate(row: int, *, listing: str = "L") -> Candidate:
 
 
 def test_hits_are_counted_per_fingerprint() -> None:
-    counted = hits([candidate(1), candidate(2), candidate(1, listing="M")])
+    results = [matched(one, Judged()) for one in (candidate(1), candidate(2), candidate(1, listing="M"))]
+    counted = hits([*results, flagged("N", 2, Judged(risk=90))])
     assert {row: count for (_, _, row), count in counted.items()} == {1: 2, 2: 1}
 
 

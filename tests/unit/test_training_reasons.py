@@ -52,13 +52,25 @@ def test_pieces_at_the_ends_of_host_and_url_say_so() -> None:
 
 def test_the_strongest_pieces_come_first_with_what_they_add_to_the_logit() -> None:
     url = "http://pay-pal.example/login/x"
-    model = weights(url, **{'"login"': 3.0, '"logi"': 2.9, '"pal"': -4.0, "hyphens_in_the_host:_1": 1.0})
+    model = weights(url, **{'"login"': 3.0, '"gin/"': 2.0, '"pal"': -4.0, "hyphens_in_the_host:_1": 1.0})
     said = reasons.of_url(url, model)
     share = 1 / np.sqrt(len(set(Pieces(url, bits=BITS).buckets.tolist())))
-    assert said == [f'"pal" {-4 * share:+.2f}', f'"login" {3 * share:+.2f}', f"hyphens in the host: 1 {share:+.2f}"]
-    # What is named adds up: these are all the weights but that of the piece inside another.
+    assert said == [f'"login/" {5 * share:+.2f}', f'"pal" {-4 * share:+.2f}', f"hyphens in the host: 1 {share:+.2f}"]
     logit = float((urls.features([url], bits=BITS) @ model)[0])
-    assert sum(float(text.rsplit(" ", 1)[1]) for text in said) == pytest.approx(logit - 2.9 * share, abs=0.02)
+    assert sum(float(text.rsplit(" ", 1)[1]) for text in said) == pytest.approx(logit, abs=0.02)
+
+
+def test_neighbours_that_say_the_contrary_or_little_stay_apart() -> None:
+    url = "http://a.example/login/x"
+    said = reasons.of_url(url, weights(url, **{'"login"': 9.0, '"in/x"': -8.0, '"/log"': 0.9}))
+    assert [text.rsplit(" ", 1)[0] for text in said] == ['"login"']
+
+
+def test_no_more_than_five_reasons_are_given_and_no_piece_is_long() -> None:
+    url = "http://a.example/" + "abcdefghijklmnopqrstuvwxyz0123456789" * 3
+    said = reasons.of_url(url, np.ones(1 << BITS, np.float32))
+    assert len(said) == reasons.NAMED
+    assert max(len(text) for text in said) < 60
 
 
 def test_a_model_that_learnt_nothing_gives_no_reasons() -> None:
