@@ -163,8 +163,10 @@ def looks_of(services: Services) -> Mapping[Topic, Look]:
     def sharing(tx: Connection, member: MemberId) -> Shown:
         caller = Caller(who=next(iter(MEMBERS)), name=member)
         seen: Shown = {}
+        # Who holds a group's key wraps in whoever was admitted since.
+        admitted = services.admissions.count(tx)
         for group in services.membership.groups(tx, caller, after=None, limit=1000):
-            state = f"{services.keys.group_state(tx, group.id)}:{hash(group.members)}"
+            state = f"{services.keys.group_state(tx, group.id)}:{hash(group.members)}:{admitted}"
             hint = membership_pb2.WatchResponse(group=membership_pb2.GroupHint(group=group.id))
             seen[group.id] = (state, hint)
         for bank in services.fingerprints.banks(tx, caller, after=None, limit=1000):

@@ -77,7 +77,7 @@ class Agent:
         except FailedPrecondition as error:
             if error.reason != "LOG_EMPTY":
                 raise
-        self.directory.watch_own()
+        self.directory.watch_own(hub)
 
     def follow_authorities(self, hub: HubClient) -> trust.Looked:
         """Takes over what changed among the hub's certificate authorities. Raises: Corrupt."""
@@ -141,7 +141,7 @@ def _wire(
 ) -> Agent:
     identity = Identity(member_id(settings.hub_member), secrets)
     log = AuditLog(db, alliance=settings.hub_alliance, log_key=bytes.fromhex(settings.hub_log_key))
-    directory = Directory(db, log, own=identity.public)
+    directory = Directory(db, log, alliance=settings.hub_alliance, own=identity.public)
     return Agent(
         home=home,
         settings=settings,

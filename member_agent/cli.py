@@ -12,6 +12,7 @@ from member_agent.commands.audit import audit
 from member_agent.commands.egress import egress
 from member_agent.commands.federation import detector, rounds, uplift
 from member_agent.commands.identity import agents, identity, recover
+from member_agent.commands.members import member
 from member_agent.commands.screening import screen
 from member_agent.commands.service import service
 from member_agent.config import home_of
@@ -53,6 +54,7 @@ app.add_typer(catalog, name="catalog")
 app.add_typer(detector, name="detector")
 app.add_typer(identity, name="identity")
 app.add_typer(agents, name="agents")
+app.add_typer(member, name="member")
 app.add_typer(egress, name="egress")
 app.add_typer(audit, name="audit")
 app.add_typer(agent.config, name="config")

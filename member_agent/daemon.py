@@ -202,8 +202,12 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
     for name, step in steps:
         try:
             step()
-        except (Unavailable, NotPermitted, NotAuthenticated):
-            raise
+        except (Unavailable, NotPermitted, NotAuthenticated) as error:
+            if error.reason != "NOT_ADMITTED":
+                raise
+            # Nothing else is for a member that waits; a hint comes when it is admitted and has a key to fetch.
+            log.info("admission_awaited", remedy=error.remedy)
+            return
         except AllianceError as error:
             if error.reason in ALARMS:
                 raise

@@ -1,24 +1,33 @@
 """Who the members are: public identities, accepted only if the audit log has the very same, then pinned.
 
-A changed identity under a pinned name is refused: the hub cannot swap keys under a member. This member's own
-identity is pinned from the start, and a second one in the log, which it did not make, is an alarm.
+Only admitted members are handed out: nobody else's signature counts, and to nobody else a key is wrapped. A changed
+identity under a pinned name is refused: the hub cannot swap keys under a member. This member's own identity is pinned
+from the start; a second one in the log, or an admission in its name that it did not sign, is an alarm.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table, select
+import time
+from typing import Any
+
+import structlog
+from sqlalchemy import Column, LargeBinary, Row, String, Table, select
 from sqlalchemy.dialects.sqlite import insert
 
+from alliance.admission import ENROLLED, EXPELLED, LEFT, Register
 from alliance.canonical import identity_digest
 from alliance.errors import Corrupt, NotFound
-from alliance.names import MemberId
+from alliance.names import Digest, MemberId
 from alliance.v1 import enrolment_pb2, membership_pb2
+from member_agent import audit_log
+from member_agent.admission import EVIDENCE, Admissions
 from member_agent.audit_log import AuditLog
 from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
 from member_agent.identity import PublicIdentity
 from member_agent.state import metadata
 
+log = structlog.get_logger()
 identity_table = Table(
     "member_identity",
     metadata,
@@ -28,27 +37,74 @@ identity_table = Table(
     Column("sealing_key", LargeBinary, nullable=False),
 )
 
-# The event of an enrolment in the log; its detail is the member's role.
-ENROLLED = "member_enrolled"
-LEFT, EXPELLED = "member_left", "member_expelled"
-
 
 class Directory:
-    def __init__(self, db: LocalDatabase, log: AuditLog, *, own: PublicIdentity) -> None:
+    def __init__(self, db: LocalDatabase, log: AuditLog, *, alliance: str, own: PublicIdentity) -> None:
         self._db, self._log, self._own = db, log, own
+        self._admissions = Admissions(db, log, alliance=alliance, identities=self._by_digest)
+        self._known = {identity_digest(own.signing_key, own.sealing_key): own}
 
     def get(self, hub: HubClient, member: MemberId) -> PublicIdentity:
-        """The pinned identity, fetched and checked at first need. Raises: NotFound, Corrupt."""
-        return self._pinned(member) or self.refresh(hub).get(member) or self._missing(member)
+        """The pinned identity of a member that was admitted, fetched and checked at first need.
+
+        Raises: NotFound, IDENTITY_MISSING or NOT_ADMITTED; Corrupt, where the hub claims more than the log has.
+        """
+        pinned = self._pinned(member)
+        if pinned is None or not self._was_admitted(member):
+            pinned = self.refresh(hub).get(member)
+        if pinned is None:
+            raise NotFound(f"{member} has not enrolled", reason="IDENTITY_MISSING")
+        if not self._was_admitted(member):
+            raise NotFound(
+                f"{member} waits to be admitted",
+                reason="NOT_ADMITTED",
+                remedy=f'see "alliance-agent member list"; you may run "alliance-agent member admit {member}"',
+            )
+        return pinned
+
+    def require(self, hub: HubClient, member: MemberId, what: str) -> PublicIdentity:
+        """As `get`, of one whose doing the hub shows. Raises: Corrupt, ADMISSION_MISSING if it was never admitted."""
+        try:
+            return self.get(hub, member)
+        except NotFound as error:
+            raise Corrupt(
+                f"the hub shows {what} of {member}, whom the log does not have as admitted",
+                reason="ADMISSION_MISSING",
+                remedy=EVIDENCE,
+            ) from error
+
+    def newcomer(self, hub: HubClient, member: MemberId) -> PublicIdentity | None:
+        """To wrap a key to; None for one that does not count (yet, or any more). Raises: Corrupt."""
+        try:
+            identity = self.get(hub, member)
+        except NotFound as error:
+            log.info("member_not_counted", member=member, reason=error.reason)
+            return None
+        if member != self._own.member and not self.register().members[member].counts:
+            log.info("member_not_counted", member=member, reason="GONE")
+            return None
+        return identity
+
+    def register(self) -> Register:
+        """Everybody in the log as it stands here, by this agent's own count. Raises: Corrupt."""
+        return self._admissions.register()
 
     def refresh(self, hub: HubClient) -> dict[MemberId, PublicIdentity]:
-        """All enrolled members. Raises: Corrupt, for an identity that differs from the log or the pinned one."""
+        """All enrolled members, admitted or waiting.
+
+        Raises: Corrupt, for an identity that differs from the log or the pinned one, and for an admission that the
+        hub claims and the log does not have.
+        """
         request = membership_pb2.ListMembersRequest()
-        listed = hub.pages(request, membership_pb2.ListMembersResponse, lambda page: page.members)
+        listed = list(hub.pages(request, membership_pb2.ListMembersResponse, lambda page: page.members))
         found: dict[MemberId, PublicIdentity] = {}
         for one in listed:
             if one.HasField("identity"):
-                found[MemberId(one.name)] = self._admit(hub, one)
+                found[MemberId(one.name)] = self._pin(hub, one)
+        for one in listed:
+            if MemberId(one.name) in found:
+                self._learn(one)
+        self._check_claims(hub, {MemberId(one.name) for one in listed if one.HasField("admit_time")})
         return found
 
     def require_gone(self, hub: HubClient, member: MemberId) -> None:
@@ -58,27 +114,37 @@ class Directory:
         raise Corrupt(
             f"the hub withdraws for {member}, and the log does not say that it is gone",
             reason="TOMBSTONE_FORGED",
-            remedy="keep this agent's home as evidence, tell the alliance",
+            remedy=EVIDENCE,
         )
 
-    def watch_own(self) -> None:
-        """Raises: Corrupt, where the log has an identity of this member that is not its own."""
+    def watch_own(self, hub: HubClient) -> None:
+        """Raises: Corrupt, where the log has an identity or an admission of this member that it did not make."""
         own = identity_digest(self._own.signing_key, self._own.sealing_key)
         for event, digest in self._log.find(event=ENROLLED, subject=self._own.member):
             if digest != own:
                 raise self._changed(f"the log has a {event} of this member that it did not make")
+        said = self._admissions.signed_by(self._own.member)
+        if not all(self._admissions.is_made_by(self._own, leaf) for leaf in said):
+            self.refresh(hub)
+        for leaf in said:
+            if not self._admissions.is_made_by(self._own, leaf):
+                raise Corrupt(
+                    f"the log has an admission of {leaf.subject} by this member that it did not sign",
+                    reason="ADMISSION_FORGED",
+                    remedy=EVIDENCE,
+                )
 
-    def _admit(self, hub: HubClient, one: membership_pb2.Member) -> PublicIdentity:
+    def _pin(self, hub: HubClient, one: membership_pb2.Member) -> PublicIdentity:
         member = MemberId(one.name)
         shown = PublicIdentity(
             member=member, signing_key=one.identity.signing_key, sealing_key=one.identity.sealing_key
         )
         pinned = self._pinned(member)
+        if pinned is not None and pinned != shown:
+            raise self._changed(f"the hub shows another identity of {member} than before")
         if pinned is not None:
-            if pinned != shown:
-                raise self._changed(f"the hub shows another identity of {member} than before")
             return pinned
-        role = enrolment_pb2.MemberRole.Name(one.role).removeprefix("MEMBER_ROLE_").lower()
+        role = _role(one)
         digest = identity_digest(shown.signing_key, shown.sealing_key)
         self._log.require(hub, event=ENROLLED, detail=role, subject=member, digest=digest)
         with self._db.write() as tx:
@@ -89,17 +155,53 @@ class Directory:
             )
         return shown
 
+    def _learn(self, one: membership_pb2.Member) -> None:
+        digest = identity_digest(one.identity.signing_key, one.identity.sealing_key)
+        signatures = [admission.signature for admission in one.admissions]
+        self._admissions.learn(MemberId(one.name), _role(one), digest, signatures)
+
+    def _check_claims(self, hub: HubClient, claimed: set[MemberId]) -> None:
+        """Gives the hub's sequencer a moment to come to what the hub says. Raises: Corrupt."""
+        ends = time.monotonic() + audit_log.WAIT_SECONDS
+        while lacking := sorted(member for member in claimed if not self._was_admitted(member)):
+            if time.monotonic() >= ends:
+                raise Corrupt(
+                    f"the hub says that {lacking[0]} is admitted, the log does not",
+                    reason="ADMISSION_FORGED",
+                    remedy=EVIDENCE,
+                )
+            time.sleep(0.05)
+            self._log.update_quietly(hub)
+
+    def _was_admitted(self, member: MemberId) -> bool:
+        entry = self.register().members.get(member)
+        return member == self._own.member or (entry is not None and entry.admitted)
+
+    def _by_digest(self, digest: Digest) -> PublicIdentity | None:
+        """Of all that are pinned, this member's own included."""
+        if digest not in self._known:
+            with self._db.read() as tx:
+                rows = tx.execute(select(identity_table)).all()
+            for row in rows:
+                self._known[identity_digest(row.signing_key, row.sealing_key)] = _public(row)
+        return self._known.get(digest)
+
     def _pinned(self, member: MemberId) -> PublicIdentity | None:
         if member == self._own.member:
             return self._own
         with self._db.read() as tx:
             row = tx.execute(select(identity_table).where(identity_table.c.member == member)).first()
-        if row is None:
-            return None
-        return PublicIdentity(member=member, signing_key=bytes(row.signing_key), sealing_key=bytes(row.sealing_key))
+        return None if row is None else _public(row)
 
     def _changed(self, what: str) -> Corrupt:
-        return Corrupt(what, reason="IDENTITY_CHANGED", remedy="keep this agent's home as evidence, tell the alliance")
+        return Corrupt(what, reason="IDENTITY_CHANGED", remedy=EVIDENCE)
 
-    def _missing(self, member: MemberId) -> PublicIdentity:
-        raise NotFound(f"{member} has not enrolled", reason="IDENTITY_MISSING")
+
+def _role(one: membership_pb2.Member) -> str:
+    return enrolment_pb2.MemberRole.Name(one.role).removeprefix("MEMBER_ROLE_").lower()
+
+
+def _public(row: Row[Any]) -> PublicIdentity:
+    return PublicIdentity(
+        member=MemberId(row.member), signing_key=bytes(row.signing_key), sealing_key=bytes(row.sealing_key)
+    )

@@ -21,14 +21,15 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, 
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance import checkpoint, cosignature
+from alliance.admission import EXPELLED, LEFT
 from alliance.cosignature import Cosigned
-from alliance.errors import AllianceError, FailedPrecondition, NotFound
+from alliance.errors import AllianceError, FailedPrecondition, NotFound, NotPermitted
 from alliance.names import MemberId, member_id
 from alliance.v1 import audit_pb2 as pb
 from member_agent.audit_log import AuditLog, Head
 from member_agent.clock import Clock, utc_now
 from member_agent.database import LocalDatabase
-from member_agent.directory import EXPELLED, LEFT, Directory
+from member_agent.directory import Directory
 from member_agent.evidence import ALARMS
 from member_agent.hub_client import HubClient
 from member_agent.identity import Identity
@@ -191,6 +192,11 @@ class Witnesses:
         request = pb.AddCosignatureRequest(request_id=str(uuid.uuid4()), cosignature=said)
         try:
             hub.call(request, pb.AddCosignatureResponse)
+        except NotPermitted as error:
+            if error.reason != "NOT_ADMITTED":
+                raise
+            # What a member that waits says would not count.
+            return
         except FailedPrecondition as error:
             if error.reason != "HEAD_UNKNOWN":
                 raise

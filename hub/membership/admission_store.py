@@ -63,6 +63,10 @@ def count_enrolled(tx: Connection) -> int:
     return tx.execute(query).scalar_one()
 
 
+def count_admitted(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(admitted_table)).scalar_one()
+
+
 def standing(tx: Connection) -> set[MemberId]:
     """Members that are admitted and have not gone."""
     query = select(admitted_table.c.member).join(member_table).where(member_table.c.standing.not_in(GONE))

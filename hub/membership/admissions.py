@@ -110,6 +110,10 @@ class AdmissionService:
         self._settle(tx)
         return _known(store.find_member(tx, member_id))
 
+    def count(self, tx: Connection) -> int:
+        """How many were ever admitted."""
+        return admission_store.count_admitted(tx)
+
     def of(self, tx: Connection, members: Collection[Member]) -> Mapping[MemberId, Admissions]:
         """For each of the members."""
         needed = admission.needed(admission_store.cosigners(tx), len(admission_store.standing(tx)))

@@ -118,7 +118,7 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.FederationService/GetTask": Rule(who=MEMBERS),
     "alliance.v1.FederationService/SubmitResult": Rule(who=MEMBERS),
     "alliance.v1.FederationService/GetModel": Rule(who=_EVERYONE),
-    "alliance.v1.PkiService/GetTrustBundle": Rule(who=_EVERYONE),
+    "alliance.v1.PkiService/GetTrustBundle": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.PkiService/RotateCa": Rule(who=_ADMIN),
     "alliance.v1.PkiService/RequestCa": Rule(who=_ADMIN),
     "alliance.v1.PkiService/InstallCa": Rule(who=_ADMIN),

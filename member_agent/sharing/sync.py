@@ -178,7 +178,7 @@ class Synchroniser:
         else:
             self._directory.require_gone(hub, publisher)
             return
-        self._directory.get(hub, publisher).verify(signature, signed)
+        self._directory.require(hub, publisher, "an entry").verify(signature, signed)
 
     def _corrupt(self, what: str) -> AllianceError:
         return Corrupt(what, reason="BANK_CORRUPT", remedy="sync again; if it stays, tell the alliance")

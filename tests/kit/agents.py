@@ -26,12 +26,14 @@ from typing import Any
 
 import pytest
 
+from alliance import sealed_file
+from alliance.errors import FailedPrecondition
 from alliance.join_code import JoinCode
 from alliance.names import BankId, GroupId, MemberId
 from alliance.schemes import TERMS
 from alliance.v1 import membership_pb2
 from hub.membership.model import Role
-from member_agent import enrolment, keystore
+from member_agent import admitting, enrolment
 from member_agent.app import Agent, default_bank, open_agent
 from member_agent.catalog.listings import listings
 from member_agent.catalog.model import ImportCounts, Origin, source_name
@@ -252,11 +254,26 @@ class AgentAlliance:
         return bank
 
     def newcomer(self, name: str, role: str = "marketplace", *, proxy: str = "", in_group: bool = True) -> AgentHome:
-        """One more member; `agents` stays as it was."""
+        """One more member, admitted by those in `agents`, which stay as they were."""
         agent = AgentHome.join(self.hub.invite(name, Role(role)), self.folder / name, proxy=proxy)
+        self.admit(agent.member)
         if in_group:
             self.add_to_group(agent)
         return agent
+
+    def admit(self, member: MemberId) -> None:
+        """Those in `agents` sign its admission, one after the other, until it is admitted."""
+        for agent in self.agents.values():
+            self.hub.integrate()
+            with agent.connected() as (opened, hub):
+                opened.audit(hub)
+                try:
+                    wanted = admitting.candidate(opened.directory, hub, member)
+                except FailedPrecondition:
+                    # It is admitted already.
+                    return
+                admitting.sign(hub, opened.identity, opened.settings.hub_alliance, wanted)
+        self.hub.integrate()
 
     def add_to_group(self, agent: AgentHome) -> None:
         request = membership_pb2.AddGroupMemberRequest(group=self.group, member=agent.member)
@@ -284,13 +301,16 @@ def alliance_of_agents(
         folder: where the hub and the agents live; a temporary one by default.
         banks: name to scheme; one bank of titles by default.
         keyed: whether the group has its key, and everybody holds it.
-        options: those of `tests.kit.hub.running_hub`.
+        options: those of `tests.kit.hub.running_hub`; two members admit others, as it is by default.
     """
-    with tempfile.TemporaryDirectory() as temporary, running_hub(folder or Path(temporary), **options) as hub:
+    policy = {"membership_admission_cosigners": 2} | options
+    with tempfile.TemporaryDirectory() as temporary, running_hub(folder or Path(temporary), **policy) as hub:
         group = hub.create_group("shoes")
         made = [hub.create_bank(name, group, scheme=scheme) for name, scheme in (banks or {"titles": TERMS.id}).items()]
         empty = AgentAlliance(hub=hub, folder=folder or Path(temporary), agents={}, group=group, banks=tuple(made))
-        joined = replace(empty, agents={name: empty.newcomer(name, role) for name, role in members.items()})
+        joined = empty
+        for name, role in members.items():
+            joined = replace(joined, agents=joined.agents | {name: joined.newcomer(name, role)})
         if keyed:
             joined.share_key()
         yield joined
@@ -300,8 +320,8 @@ def alliance_of_agents(
 def quick_keys() -> Iterator[None]:
     """Key files that take less work to open: what each took stands in it, so that processes open them alike."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keystore, "ITERATIONS", 1)
-        patch.setattr(keystore, "MEMORY_KIB", 64)
+        patch.setattr(sealed_file, "ITERATIONS", 1)
+        patch.setattr(sealed_file, "MEMORY_KIB", 64)
         yield
 
 
