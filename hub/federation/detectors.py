@@ -24,7 +24,6 @@ from hub.federation.model import (
     ScheduleId,
     Spec,
 )
-from hub.membership.model import Standing
 from hub.membership.service import MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
@@ -105,14 +104,8 @@ class DetectorService:
 
     def taking_part(self, tx: Connection, detector: Detector) -> list[MemberId]:
         """Members that consented, are active and still in the detector's group."""
-        found = []
-        for member in store.consents(tx, detector.id):
-            if (
-                self._membership.is_in_group(tx, detector.group, member)
-                and self._membership.get(tx, member).standing is Standing.ACTIVE
-            ):
-                found.append(member)
-        return found
+        active = self._membership.active_in(tx, detector.group)
+        return [member for member in store.consents(tx, detector.id) if member in active]
 
     def require_joined(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
         """Raises: NotFound, NotPermitted."""

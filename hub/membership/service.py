@@ -128,6 +128,10 @@ class MembershipService:
     def is_in_group(self, tx: Connection, group_id: GroupId, member_id: MemberId) -> bool:
         return store.is_group_member(tx, group_id, member_id)
 
+    def active_in(self, tx: Connection, group_id: GroupId) -> set[MemberId]:
+        """The group's members that are active."""
+        return store.active_in(tx, group_id)
+
     def require_in_group(self, tx: Connection, group_id: GroupId, member_id: MemberId) -> None:
         """Raises: NotPermitted, the same for a group that is not there: outsiders learn nothing."""
         if not self.is_in_group(tx, group_id, member_id):
