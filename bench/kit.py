@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import ipaddress
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
-from alliance import canonical, join_code
+from alliance import canonical, join_code, tls
 from alliance.names import GroupId, OperatorId, member_id
 from alliance.v1 import membership_pb2
 from hub.config import Home as HubHome
 from hub.config import Settings as HubSettings
 from hub.operator_client import OperatorClient, open_client
-from hub.pki.service import PkiService
 from hub.setup import initialise
 from member_agent import enrolment
 from member_agent.clock import utc_now
@@ -27,10 +30,15 @@ GROUP = GroupId("groups/bench")
 
 
 @contextmanager
-def serving_hub(folder: Path) -> Iterator[OperatorClient]:
-    """A hub on ports of the system's choice, with one group."""
+def serving_hub(folder: Path, *, metrics_port: int = 0) -> Iterator[OperatorClient]:
+    """A hub on ports of the system's choice, with one group; with its metrics where a port is given."""
     home = HubHome(path=folder / "hub")
-    settings = HubSettings(server_address="127.0.0.1:0", server_enrolment_address="127.0.0.1:0", log_level="error")
+    settings = HubSettings(
+        server_address="127.0.0.1:0",
+        server_enrolment_address="127.0.0.1:0",
+        metrics_address=f"127.0.0.1:{metrics_port}" if metrics_port else "",
+        log_level="error",
+    )
     initialise(home, settings, OperatorId("operators/bench"))
     process = subprocess.Popen(
         [sys.executable, "-m", "hub", "--home", str(home.path), "serve"], stdout=subprocess.PIPE, text=True
@@ -78,9 +86,25 @@ def hub_process(folder: Path) -> int:
 
 
 def write_peer_keys(folder: Path) -> None:
-    """key.pem, chain.pem and ca.pem of a server that the members trust, for a peer beside the hub."""
-    identity = PkiService(
-        HubHome(path=folder / "hub").ca, alliance=HubSettings().alliance_name, clock=utc_now
-    ).server_identity(["127.0.0.1"])
-    for name, data in (("key.pem", identity.key), ("chain.pem", identity.chain), ("ca.pem", identity.roots)):
-        (folder / name).write_bytes(data)
+    """key.pem and chain.pem of a server of its own authority, and ca.pem, by which it knows the members."""
+    key, now = tls.new_channel_key(), utc_now()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    written = {
+        "key.pem": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        "chain.pem": certificate.public_bytes(pem),
+        "ca.pem": (folder / "hub" / "ca" / "ca.pem").read_bytes(),
+    }
+    for file, data in written.items():
+        (folder / file).write_bytes(data)

@@ -7,7 +7,6 @@ every digest, signature and chain step checked, every batch stored sealed. The p
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -19,14 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from cryptography.hazmat.primitives import serialization
 
-from alliance import canonical, channel, entries, schemes, tls
+from alliance import canonical, entries, schemes
 from alliance.names import BankId, bank_id
 from alliance.v1 import fingerprint_pb2 as pb
 from bench import kit
 from bench.figure import Figure
-from bench.peers.mtls_stream import METHOD
+from bench.peers import mtls_member
 from member_agent import outbox
 from member_agent.app import Agent, open_agent
 from member_agent.clock import timestamp, utc_now
@@ -144,8 +142,7 @@ def _open(agent: Agent, count: int) -> None:
 @contextmanager
 def _bare_server(folder: Path, bytes_: int) -> Iterator[int]:
     """The peer's server in its own process; gives its port."""
-    megabytes = -(-bytes_ // (1 << 20))
-    command = [sys.executable, "-m", "bench.peers.mtls_stream", str(folder), str(megabytes)]
+    command = [sys.executable, "-m", "bench.peers.mtls_stream", str(folder), str(bytes_)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -157,14 +154,8 @@ def _bare_server(folder: Path, bytes_: int) -> Iterator[int]:
 
 def _bare_stream(agent: Agent, port: int) -> None:
     """Connects, and takes one stream of the bank's size with SHA-256 over all of it."""
-    key = serialization.load_der_private_key(agent.secrets.channel_key, password=None)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    opened = channel.open_channel(
-        f"127.0.0.1:{port}", roots=agent.home.ca_file.read_bytes(), key=pem, chain=tls.chain_pem(agent.secrets.chain)
-    )
-    digest = hashlib.sha256()
-    for chunk in opened.unary_stream(METHOD, bytes, bytes)(b""):
-        digest.update(chunk)
+    opened = mtls_member.connect(agent, port)
+    mtls_member.download(opened)
     opened.close()
 
 

@@ -1,31 +1,50 @@
-"""The physical limit of a download: a grpc.aio server that streams 1 MiB chunks over mutual TLS, nothing else.
+"""The physical limit of a transfer: a grpc.aio server that streams 1 MiB chunks over mutual TLS, nothing else.
 
-`python -m bench.peers.mtls_stream FOLDER MEGABYTES` reads key.pem, chain.pem and ca.pem in FOLDER, prints its
-port and serves until it is killed.
+`python -m bench.peers.mtls_stream FOLDER BYTES` reads key.pem, chain.pem and ca.pem in FOLDER, prints its port and
+serves until it is killed. A download sends BYTES bytes; an upload is discarded but for its SHA-256, the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-METHOD = "/bench.Stream/Download"
+DOWNLOAD, UPLOAD = "/bench.Stream/Download", "/bench.Stream/Upload"
 CHUNK = bytes(range(256)) * 4096
 
 
-async def serve(folder: Path, megabytes: int) -> None:
+def chunks(size: int) -> Iterator[bytes]:
+    """So many bytes in chunks of 1 MiB and what is left."""
+    for _ in range(size // len(CHUNK)):
+        yield CHUNK
+    if size % len(CHUNK):
+        yield CHUNK[: size % len(CHUNK)]
+
+
+async def serve(folder: Path, size: int) -> None:
     async def download(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
-        for _ in range(megabytes):
-            yield CHUNK
+        for chunk in chunks(size):
+            yield chunk
+
+    async def upload(requests: AsyncIterator[bytes], _context: Any) -> bytes:
+        digest = hashlib.sha256()
+        async for chunk in requests:
+            digest.update(chunk)
+        return digest.digest()
 
     server = grpc.aio.server()
     handler = grpc.method_handlers_generic_handler(
-        "bench.Stream", {"Download": grpc.unary_stream_rpc_method_handler(download)}
+        "bench.Stream",
+        {
+            "Download": grpc.unary_stream_rpc_method_handler(download),
+            "Upload": grpc.stream_unary_rpc_method_handler(upload),
+        },
     )
     server.add_generic_rpc_handlers((handler,))
     key, chain, ca = ((folder / name).read_bytes() for name in ("key.pem", "chain.pem", "ca.pem"))

@@ -1,16 +1,19 @@
 """A member's agent for the round benchmarks: watches, trains with the agent's own parts, answers.
 
 `python -m bench.peers.round_agent HOME CODE` runs until it is killed. CODE is "null" (an empty task in the training
-process) or "copy" (sends the model back as its update, so that only the bytes count).
+process) or "copy" (sends the model back with one value changed, so that only the bytes count).
 """
 
 from __future__ import annotations
 
+import os
+import struct
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from alliance import log
 from alliance.v1 import membership_pb2
 from member_agent.app import open_agent
 from member_agent.config import Home
@@ -21,10 +24,11 @@ NULL = {"null": "member_agent.training.detectors.null:NullDetector"}
 
 
 class Copy(Trainer):
-    """Gives the model back."""
+    """Gives the model back; its last value is the round's number and the process's, so that no two are the same."""
 
     def train(self, task: Task, model: bytes) -> TrainResult:
-        return TrainResult(update=model, examples=1)
+        last = struct.pack("<f", task.number + os.getpid() / (1 << 22))
+        return TrainResult(update=b"".join((memoryview(model)[:-4], last)), examples=1)
 
     def evaluate(self, task: Task, model: bytes) -> EvalResult:
         return EvalResult(metrics={"accuracy": 1.0}, local_metrics={"accuracy": 1.0}, examples=1)
@@ -34,6 +38,7 @@ TRAINERS: dict[str, Callable[[], Trainer]] = {"null": lambda: Trainer(own_code=N
 
 
 def main(home: Home, code: str) -> None:
+    log.configure(level="error")
     with ExitStack() as stack:
         agent = stack.enter_context(open_agent(home))
         hub = stack.enter_context(agent.connect())
