@@ -9,6 +9,7 @@ import typer
 from hub.commands import server
 from hub.commands.audit import audit
 from hub.commands.banks import bank
+from hub.commands.ca import ca
 from hub.commands.context import Options
 from hub.commands.federation import detector, round_, schedule
 from hub.commands.members import group, member, operator
@@ -46,4 +47,5 @@ app.add_typer(bank, name="bank")
 app.add_typer(detector, name="detector")
 app.add_typer(schedule, name="schedule")
 app.add_typer(round_, name="round")
+app.add_typer(ca, name="ca")
 app.add_typer(audit, name="audit")

@@ -5,14 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from alliance import sealed_file
 from alliance.errors import AllianceError
 from hub.config import Home, Settings
 from hub.runtime.clock import utc_now
 
+if TYPE_CHECKING:
+    from hub.pki.service import PkiService
+
 EXPIRES_SOON = dt.timedelta(days=30)
+CA_EXPIRES_SOON = dt.timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +40,9 @@ def examine(home: Home) -> Iterator[Check]:
     yield Check(check="settings")
     checks: tuple[tuple[str, Callable[[Home, Settings], Check | None]], ...] = (
         ("secret files", _secrets),
-        ("ca certificate", _ca),
+        ("keys open", _keys),
         ("database", _database),
+        ("ca certificate", _ca),
         ("operator kits", _kits),
         ("listening", _listening),
     )
@@ -49,17 +56,54 @@ def examine(home: Home) -> Iterator[Check]:
 
 
 def _secrets(home: Home, settings: Settings) -> Check | None:
-    for file in (home.ca / "ca.key", home.log_key_file):
+    from hub.pki.service import KEY_FILES
+
+    files = [home.ca / name for name in KEY_FILES]
+    if not settings.keys_credential:
+        files.append(home.passphrase_file(settings))
+    for file in files:
         if file.stat().st_mode & 0o077:
             return Check(check="secret files", problem=f"{file.name} is readable by others", remedy=f"chmod 600 {file}")
     return None
 
 
+def _keys(home: Home, settings: Settings) -> None:
+    from hub.pki.service import load_log_key
+
+    load_log_key(home.log_key_file, sealed_file.passphrase(home.passphrase_file(settings), create=False))
+    _pki(home, settings)
+
+
+def _pki(home: Home, settings: Settings) -> PkiService:
+    from hub.pki.service import PkiService
+
+    return PkiService(
+        home.ca,
+        alliance=settings.alliance_name,
+        clock=utc_now,
+        server=dt.timedelta(hours=settings.server_certificate_hours),
+        phrase=sealed_file.passphrase(home.passphrase_file(settings), create=False),
+    )
+
+
 def _ca(home: Home, settings: Settings) -> Check | None:
-    certificate = x509.load_pem_x509_certificate((home.ca / "ca.pem").read_bytes())
-    left = certificate.not_valid_after_utc - utc_now()
-    if left < EXPIRES_SOON:
-        return Check(check="ca certificate", problem=f"expires in {left.days} days", remedy="plan a new CA")
+    from hub.pki import model
+    from hub.runtime.db import Database
+
+    pki, db = _pki(home, settings), Database(home.database_url(settings))
+    try:
+        with db.read() as tx:
+            active = model.active(pki.authorities(tx))
+    finally:
+        db.close()
+    for what, certificate in (("root", active.anchor_certificate), ("issuer", active.issuer_certificate)):
+        left = certificate.not_valid_after_utc - utc_now()
+        if left < CA_EXPIRES_SOON:
+            return Check(
+                check="ca certificate",
+                problem=f"the {what} expires in {left.days} days",
+                remedy='run "alliance-hub ca rotate", or "ca request" where the root is offline',
+            )
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import uuid
@@ -9,18 +10,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+from cryptography import x509
 from google.protobuf.message import Message
 
-from alliance import channel
-from alliance.errors import FailedPrecondition
+from alliance import anchors, channel, sealed_file, tls
+from alliance.errors import AllianceError, Corrupt, FailedPrecondition
+from alliance.v1 import pki_pb2
 from hub.config import Home
 
+log = structlog.get_logger()
 R = TypeVar("R", bound=Message)
 PAGE = 500
+NEW_KEY, NEW_CERTIFICATE = "key.pem.new", "certificate.pem.new"
+RENEW_AT = 2 / 3
 
 
 class OperatorClient:
     def __init__(self, kit: Path, address: str) -> None:
+        finish_renewal(kit)
+        self._kit = kit
         self.roots = _read(kit / "ca.pem")
         self.address = address
         self.channel = channel.open_channel(
@@ -43,8 +52,51 @@ class OperatorClient:
             if not request.page_token:
                 return
 
+    def look_after_kit(self) -> None:
+        """Takes over new authorities and renews the certificate where it is time; a kit that cannot be written stays.
+
+        Raises: Corrupt, where the hub names an authority that the kit's does not vouch for.
+        """
+        try:
+            told = self.call(pki_pb2.GetTrustBundleRequest(), pki_pb2.GetTrustBundleResponse).authorities
+            change = anchors.changes(anchors.read_pem(self.roots), told)
+            if not change.is_none:
+                sealed_file.write(self._kit / "ca.pem", anchors.to_pem(change.anchors))
+            if _renewal_due(anchors.read_pem(_read(self._kit / "certificate.pem"))[0], told[0].issuer):
+                self._renew()
+        except Corrupt:
+            raise
+        except (AllianceError, OSError) as error:
+            log.debug("kit_not_renewed", error=str(error))
+
+    def _renew(self) -> None:
+        """The new pair stands whole beside the old before it takes its place (`finish_renewal`)."""
+        key = tls.new_channel_key()
+        request = pki_pb2.RenewOperatorCertificateRequest(certificate_request=tls.certificate_request(key))
+        answer = self.call(request, pki_pb2.RenewOperatorCertificateResponse)
+        sealed_file.write(self._kit / NEW_KEY, tls.private_pem(key))
+        sealed_file.write(self._kit / NEW_CERTIFICATE, tls.chain_pem(list(answer.certificate_chain)))
+        (self._kit / NEW_KEY).rename(self._kit / "key.pem")
+        finish_renewal(self._kit)
+
     def close(self) -> None:
         self.channel.close()
+
+
+def finish_renewal(kit: Path) -> None:
+    """A renewal that was cut off between its two renames is finished, one that was cut off before is forgotten."""
+    if (kit / NEW_KEY).exists():
+        (kit / NEW_KEY).unlink()
+        (kit / NEW_CERTIFICATE).unlink(missing_ok=True)
+    elif (kit / NEW_CERTIFICATE).exists():
+        (kit / NEW_CERTIFICATE).rename(kit / "certificate.pem")
+
+
+def _renewal_due(certificate: x509.Certificate, issuer: bytes) -> bool:
+    """Two thirds of its life are over, or another authority issues now."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    by_another = not anchors.issued(certificate, x509.load_der_x509_certificate(issuer))
+    return by_another or dt.datetime.now(dt.UTC) >= start + (end - start) * RENEW_AT
 
 
 def open_client(home: Home, *, kit: Path | None = None, address: str = "") -> OperatorClient:

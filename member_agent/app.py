@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
 from member_agent.outbox import Outbox
 from member_agent.sharing.bank_store import BankStore
+from member_agent.sharing.group_log import GroupLog
+from member_agent.sharing.held_keys import HeldKeys
 from member_agent.sharing.keyring import Keyring
 from member_agent.sharing.published import published_table
 from member_agent.sharing.publishing import Publisher, Target
@@ -152,7 +155,14 @@ def _wire(
         log=log,
         directory=directory,
         witnesses=Witnesses(db, alliance=settings.hub_alliance, identity=identity, log=log, directory=directory),
-        keyring=Keyring(db, identity=identity, data_key=secrets.data_key, log=log, directory=directory),
+        keyring=Keyring(
+            HeldKeys(db, data_key=secrets.data_key),
+            GroupLog(db),
+            identity=identity,
+            log=log,
+            directory=directory,
+            rotate=dt.timedelta(days=settings.keys_rotate_days),
+        ),
         banks=banks,
         outbox=Outbox(db, home.outbox_lock),
         synchroniser=Synchroniser(banks, directory=directory, parts=home.parts, lock=home.sync_lock),

@@ -31,6 +31,7 @@ class Settings:
     hub_proxy: str = ""
     keys_passphrase_file: Path = Path("passphrase")
     keys_credential: str = ""
+    keys_rotate_days: int = 30
     limits_cpus: int = 0
     limits_memory_mb: int = 4096
     sync_seconds: int = 60
@@ -42,6 +43,8 @@ class Settings:
             raise InvalidInput(
                 f"{self.hub_proxy!r} is not http://host:port", field="hub.proxy", remedy="mend it, or leave it empty"
             )
+        if self.keys_rotate_days < 0:
+            raise InvalidInput("must not be negative", field="keys.rotate_days", remedy="use 0 for never")
         for field in ("limits_cpus", "limits_memory_mb"):
             if getattr(self, field) < 0:
                 raise InvalidInput(

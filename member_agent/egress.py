@@ -134,6 +134,7 @@ CLOSED_LIST: Mapping[str, _Entry] = {
         commitment=_DIGEST,
         signature=_SIGNATURE,
         wraps=_INSIDE,
+        previous_sealed=_bytes(48, 48),
     ),
     "alliance.v1.AddWrapsRequest": _listed("sealed group key", request_id=_ID, wraps=_INSIDE),
     "alliance.v1.KeyWrap": _listed(

@@ -31,6 +31,8 @@ ALARMS = frozenset(
         "ANCHOR_FORGED",
         "CHECKPOINT_FORGED",
         "COMMITMENT_MISMATCH",
+        "EPOCH_ROLLED_BACK",
+        "GROUP_FORGED",
         "GROUP_MISMATCH",
         "IDENTITY_CHANGED",
         "LOG_FORKED",

@@ -10,6 +10,7 @@ import pytest
 from hub.app import Services, open_services
 from hub.config import Home
 from hub.setup import initialise
+from tests.kit.agents import quick_keys
 from tests.kit.alliance import Alliance, alliance
 from tests.kit.clock import ShiftedClock
 from tests.kit.databases import Databases, postgres_databases
@@ -17,6 +18,13 @@ from tests.kit.hub import ADMIN, RunningHub, local_settings, running_hub
 from tests.kit.postgres import postgres_server
 
 __all__ = ["postgres_databases", "postgres_server"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_keys() -> Iterator[None]:
+    """What this process seals takes little work to open, also for the processes it starts."""
+    with quick_keys():
+        yield
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def client(context: typer.Context) -> Iterator[OperatorClient]:
     opened = open_client(home(context), kit=options.kit, address=options.hub)
     try:
         yield opened
+        opened.look_after_kit()
     finally:
         opened.close()
 

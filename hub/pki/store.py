@@ -1,9 +1,10 @@
-"""Certificates issued: what revocation is looked up in."""
+"""Certificates issued, which revocation is looked up in; authorities; keys that wait for the offline root."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, String, Table, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
+from hub.pki.model import Authority, Phase
 from hub.runtime.db import Int64, metadata
 
 certificate_table = Table(
@@ -16,16 +17,39 @@ certificate_table = Table(
     Column("not_after", Int64, nullable=False),
     Column("issue_time", Int64, nullable=False),
     Column("revoke_time", Int64),
+    # The authority's name; empty for what was issued before there were several.
+    Column("issuer", String(80), nullable=False, server_default=""),
+)
+authority_table = Table(
+    "authority",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("anchor", LargeBinary, nullable=False),
+    Column("issuer", LargeBinary, nullable=False),
+    Column("cross_certificate", LargeBinary, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("phase", String(16), nullable=False),
+    Column("announce_time", Int64, nullable=False),
+    Column("phase_time", Int64, nullable=False),
+    Column("overlap", Int64, nullable=False),
+)
+authority_request_table = Table(
+    "authority_request",
+    metadata,
+    # SHA-256 of the public key.
+    Column("key_digest", LargeBinary(32), primary_key=True),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("create_time", Int64, nullable=False),
 )
 
 # Every call runs it: built once, it costs a quarter.
 _REVOKED = select(certificate_table.c.revoke_time).where(certificate_table.c.serial == bindparam("serial"))
 
 
-def add(tx: Connection, *, serial: int, subject: str, agent: str, not_after: int, now: int) -> None:
+def add(tx: Connection, *, serial: int, subject: str, agent: str, issuer: str, not_after: int, now: int) -> None:
     tx.execute(
         insert(certificate_table).values(
-            serial=f"{serial:x}", subject=subject, agent=agent, not_after=not_after, issue_time=now
+            serial=f"{serial:x}", subject=subject, agent=agent, issuer=issuer, not_after=not_after, issue_time=now
         )
     )
 
@@ -55,3 +79,84 @@ def revoke_older(tx: Connection, subject: str, agent: str, *, serial: int, now: 
         & certificate_table.c.revoke_time.is_(None)
     )
     return tx.execute(update(certificate_table).where(older).values(revoke_time=now)).rowcount
+
+
+def live_by_issuer(tx: Connection, now: int) -> dict[str, int]:
+    """How many certificates of each authority are good now."""
+    rows = tx.execute(
+        select(certificate_table.c.issuer, func.count())
+        .where(certificate_table.c.revoke_time.is_(None), certificate_table.c.not_after > now)
+        .group_by(certificate_table.c.issuer)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def revoke_issuer(tx: Connection, issuer: str, *, now: int) -> int:
+    """Revokes all that an authority issued and that is good now; returns how many."""
+    chosen = (
+        (certificate_table.c.issuer == issuer)
+        & certificate_table.c.revoke_time.is_(None)
+        & (certificate_table.c.not_after > now)
+    )
+    return tx.execute(update(certificate_table).where(chosen).values(revoke_time=now)).rowcount
+
+
+def claim_unnamed(tx: Connection, issuer: str) -> None:
+    """What was issued before there were several is the first one's."""
+    tx.execute(update(certificate_table).where(certificate_table.c.issuer == "").values(issuer=issuer))
+
+
+def authorities(tx: Connection) -> list[Authority]:
+    """All of them, retired ones too, oldest first; empty while there is only the home's own."""
+    rows = tx.execute(select(authority_table).order_by(authority_table.c.announce_time, authority_table.c.name))
+    return [
+        Authority(
+            anchor=bytes(row.anchor),
+            issuer=bytes(row.issuer),
+            cross=bytes(row.cross_certificate),
+            sealed_key=bytes(row.sealed_key),
+            phase=Phase(row.phase),
+            announce_time=row.announce_time,
+            phase_time=row.phase_time,
+            overlap=row.overlap,
+        )
+        for row in rows
+    ]
+
+
+def add_authority(tx: Connection, one: Authority) -> None:
+    tx.execute(
+        insert(authority_table).values(
+            name=one.name,
+            anchor=one.anchor,
+            issuer=one.issuer,
+            cross_certificate=one.cross,
+            sealed_key=one.sealed_key,
+            phase=one.phase,
+            announce_time=one.announce_time,
+            phase_time=one.phase_time,
+            overlap=one.overlap,
+        )
+    )
+
+
+def move(tx: Connection, one: Authority, *, was: Phase) -> bool:
+    """Saves a change of phase; False where another hub process made it first."""
+    changed = update(authority_table).where(authority_table.c.name == one.name, authority_table.c.phase == was)
+    return bool(tx.execute(changed.values(phase=one.phase, phase_time=one.phase_time, overlap=one.overlap)).rowcount)
+
+
+def add_request(tx: Connection, key_digest: bytes, sealed_key: bytes, *, now: int) -> None:
+    """The one request that counts: what was asked before is forgotten."""
+    tx.execute(delete(authority_request_table))
+    tx.execute(insert(authority_request_table).values(key_digest=key_digest, sealed_key=sealed_key, create_time=now))
+
+
+def take_request(tx: Connection, key_digest: bytes) -> bytes | None:
+    """The sealed key that waits for this certificate, which it gets only once."""
+    mine = authority_request_table.c.key_digest == key_digest
+    found = tx.execute(select(authority_request_table.c.sealed_key).where(mine)).scalar()
+    if found is None:
+        return None
+    tx.execute(delete(authority_request_table).where(mine))
+    return bytes(found)

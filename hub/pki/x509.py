@@ -12,29 +12,78 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from alliance import anchors
 from alliance.errors import InvalidInput
 
 # Clocks of members may be a little behind the hub's. Short lives are backdated less: renewal counts from the start.
 BACKDATE = dt.timedelta(minutes=5)
 CA_LIFETIME = dt.timedelta(days=3650)
+INTERMEDIATE_LIFETIME = dt.timedelta(days=730)
+CA, ROOT, INTERMEDIATE = "Alliance CA", "Alliance root", "Alliance issuing CA"
 
 
-def new_ca(alliance: str, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
-    """A self-signed P-256 CA that may sign leaves only."""
-    name = _name(alliance, "Alliance CA")
-    public = key.public_key()
-    return (
+def new_ca(alliance: str, key: ec.EllipticCurvePrivateKey, now: dt.datetime, *, name: str = CA) -> x509.Certificate:
+    """A self-signed P-256 trust anchor."""
+    builder = _authority(alliance, name, key.public_key(), now, now + CA_LIFETIME, path_length=anchors.ANCHOR_PATH)
+    return _signed(builder, _name(alliance, name), key)
+
+
+def new_intermediate(
+    root: x509.Certificate,
+    root_key: ec.EllipticCurvePrivateKey,
+    *,
+    key: ec.EllipticCurvePublicKey,
+    alliance: str,
+    now: dt.datetime,
+) -> x509.Certificate:
+    """An authority under an offline root that signs leaves only; at most as long as the root lives."""
+    ends = min(now + INTERMEDIATE_LIFETIME, root.not_valid_after_utc)
+    builder = _authority(alliance, INTERMEDIATE, key, now, ends, path_length=anchors.INTERMEDIATE_PATH)
+    return _signed(builder, root.subject, root_key)
+
+
+def cross(
+    successor: x509.Certificate, by: x509.Certificate, by_key: ec.EllipticCurvePrivateKey, *, now: dt.datetime
+) -> x509.Certificate:
+    """The successor's key and name under the authority before it: who trusts that one trusts the successor.
+
+    Raises: InvalidInput for a successor that is no P-256 authority.
+    """
+    key = successor.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidInput("the successor has no P-256 key", field="successor")
+    ends = min(by.not_valid_after_utc, successor.not_valid_after_utc)
+    builder = _authority("", "", key, now, ends, path_length=anchors.CROSS_PATH).subject_name(successor.subject)
+    return _signed(builder, by.subject, by_key)
+
+
+def _authority(
+    alliance: str,
+    name: str,
+    public: ec.EllipticCurvePublicKey,
+    now: dt.datetime,
+    ends: dt.datetime,
+    *,
+    path_length: int,
+) -> x509.CertificateBuilder:
+    """`cross` takes its subject from elsewhere: no name here."""
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+    )
+    return builder.subject_name(_name(alliance, name)) if name else builder
+
+
+def _signed(builder: x509.CertificateBuilder, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    return (
+        builder.issuer_name(issuer)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
 
@@ -73,10 +122,9 @@ def leaf(
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] if not server else [ExtendedKeyUsageOID.SERVER_AUTH]
     alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe)]
     alternatives += [_general_name(name) for name in names]
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(_name(alliance, spiffe.rpartition("/")[2]))
-        .issuer_name(ca.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before - min(BACKDATE, (not_after - not_before) / 10))
@@ -86,9 +134,8 @@ def leaf(
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
     )
+    return _signed(builder, ca.subject, ca_key)
 
 
 def _name(alliance: str, common: str) -> x509.Name:

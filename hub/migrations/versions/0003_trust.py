@@ -93,3 +93,4 @@ def upgrade() -> None:
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key_digest", name="pk_authority_request"),
     )
+    op.add_column("key_epoch", sa.Column("previous_sealed", sa.LargeBinary()))
