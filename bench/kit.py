@@ -37,6 +37,7 @@ def serving_hub(folder: Path, *, metrics_port: int = 0) -> Iterator[OperatorClie
         server_address="127.0.0.1:0",
         server_enrolment_address="127.0.0.1:0",
         metrics_address=f"127.0.0.1:{metrics_port}" if metrics_port else "",
+        membership_admission_cosigners=0,
         log_level="error",
     )
     initialise(home, settings, OperatorId("operators/bench"))
