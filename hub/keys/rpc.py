@@ -18,11 +18,13 @@ class KeyRpc:
         self._clock = clock
 
     def get_group_key(self, tx: Connection, caller: Caller, request: pb.GetGroupKeyRequest) -> pb.GetGroupKeyResponse:
-        epoch, wrap, lacking = self._service.state(tx, caller, group_id(request.group), request.epoch)
-        response = pb.GetGroupKeyResponse(members_without_wrap=lacking)
-        if epoch is not None:
-            response.epoch.CopyFrom(_epoch(epoch))
-        if wrap is not None:
+        state = self._service.state(tx, caller, group_id(request.group), request.epoch)
+        response = pb.GetGroupKeyResponse(
+            members_without_wrap=state.lacking, members=state.members, rotation_due=state.rotation_due
+        )
+        if state.epoch is not None:
+            response.epoch.CopyFrom(_epoch(state.epoch))
+        if (wrap := state.wrap) is not None:
             response.wrap.CopyFrom(
                 pb.KeyWrap(
                     group=wrap.group,
@@ -44,6 +46,7 @@ class KeyRpc:
             creator=caller.member,
             signature=request.signature,
             create_time=micros(self._clock()),
+            previous_sealed=request.previous_sealed,
         )
         created = self._service.create_epoch(tx, caller, epoch, [_wrap(wrap) for wrap in request.wraps])
         return pb.CreateEpochResponse(epoch=_epoch(created))
@@ -61,6 +64,7 @@ def _epoch(epoch: Epoch) -> pb.GroupKeyEpoch:
         creator=epoch.creator,
         create_time=timestamp(epoch.create_time),
         signature=epoch.signature,
+        previous_sealed=epoch.previous_sealed,
     )
 
 

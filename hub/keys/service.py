@@ -15,13 +15,15 @@ from alliance.errors import Conflict, FailedPrecondition, InvalidInput, NotPermi
 from alliance.names import GroupId, MemberId
 from hub.audit.service import AuditService
 from hub.keys import store
-from hub.keys.model import Epoch, Wrap
+from hub.keys.model import Epoch, GroupKeyState, Wrap
 from hub.membership.service import MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock
 
 MAX_WRAPS = 1000
 MAX_SEALED = 256
+# A secret and the tag over it.
+SEALED_LINK = canonical.EPOCH_SECRET_SIZE + 16
 
 
 class KeyService:
@@ -30,17 +32,21 @@ class KeyService:
         self._audit = audit
         self._clock = clock
 
-    def state(
-        self, tx: Connection, caller: Caller, group: GroupId, number: int
-    ) -> tuple[Epoch | None, Wrap | None, list[MemberId]]:
-        """The epoch (0: the newest), the caller's wrap of it, active members without one."""
+    def state(self, tx: Connection, caller: Caller, group: GroupId, number: int) -> GroupKeyState:
+        """The epoch (0: the newest), the caller's wrap of it, active members, and those without a wrap."""
         self._membership.require_in_group(tx, group, caller.member)
         epoch = store.find_epoch(tx, group, number or None)
+        members = self._active(tx, group)
         if epoch is None:
-            return None, None, []
+            return GroupKeyState(members=members)
         have = store.wrapped(tx, group, epoch.number)
-        lacking = [m for m in self._active(tx, group) if m not in have]
-        return epoch, store.find_wrap(tx, epoch, caller.member), lacking
+        return GroupKeyState(
+            epoch=epoch,
+            wrap=store.find_wrap(tx, epoch, caller.member),
+            members=members,
+            lacking=[m for m in members if m not in have],
+            rotation_due=not have <= set(self._membership.group(tx, group).members),
+        )
 
     def create_epoch(self, tx: Connection, caller: Caller, epoch: Epoch, wraps: Sequence[Wrap]) -> Epoch:
         """Raises: Conflict, where another member won; InvalidInput; NotPermitted."""
@@ -52,6 +58,8 @@ class KeyService:
                 reason="EPOCH_TAKEN",
                 remedy="fetch the group's key and use that",
             )
+        if len(epoch.previous_sealed) not in (0, SEALED_LINK):
+            raise InvalidInput("a link to the epoch before has 48 bytes", field="previous_sealed")
         signed = canonical.epoch_bytes(epoch.group, epoch.number, caller.member, epoch.commitment)
         self._membership.require_signed(tx, caller.member, signed, epoch.signature)
         store.add_epoch(tx, epoch)

@@ -31,6 +31,7 @@ epoch_table = Table(
     Column("creator", ForeignKey("member.name"), nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("create_time", Int64, nullable=False),
+    Column("previous_sealed", LargeBinary),
 )
 wrap_table = Table(
     "key_wrap",
@@ -60,6 +61,7 @@ def find_epoch(tx: Connection, group: GroupId, number: int | None = None) -> Epo
         creator=MemberId(row.creator),
         signature=bytes(row.signature),
         create_time=row.create_time,
+        previous_sealed=bytes(row.previous_sealed or b""),
     )
 
 
@@ -72,6 +74,7 @@ def add_epoch(tx: Connection, epoch: Epoch) -> None:
             creator=epoch.creator,
             signature=epoch.signature,
             create_time=epoch.create_time,
+            previous_sealed=epoch.previous_sealed or None,
         )
     )
 

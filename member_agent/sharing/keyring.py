@@ -1,133 +1,99 @@
-"""Group keys: made by a member, sealed to members, checked against the log; the hub only relays.
+"""Group keys: made by a member, sealed to members, checked against the log, changed in time; the hub only relays.
 
-Whoever first finds a group without an epoch makes its secret; whoever holds it wraps newcomers in. A wrap
-counts only if its sender signed it, the epoch's creator signed the commitment, the secret gives that
-commitment, and the audit log has it: a hub cannot put in a key of its own.
+Whoever first finds a group without an epoch makes its secret; whoever holds it wraps newcomers in; whoever finds
+that a member has gone since, or that the epoch is old, starts the next. A wrap counts only if its sender signed it,
+the epoch's creator signed the commitment, the secret gives that commitment, and the audit log has it: a hub cannot
+put in a key of its own. Each epoch seals the secret of the one before: who joins later reads what is there.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import time
 import uuid
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    delete,
-    func,
-    select,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert
+import structlog
 
 from alliance import canonical
 from alliance.errors import Conflict, Corrupt, FailedPrecondition
-from alliance.names import BankId, GroupId, MemberId, group_id, member_id
+from alliance.names import GroupId, MemberId, group_id, member_id
 from alliance.v1 import key_pb2 as pb
 from alliance.v1 import membership_pb2
-from member_agent import keystore
+from member_agent import audit_log
 from member_agent.audit_log import AuditLog
-from member_agent.database import LocalDatabase
+from member_agent.clock import Clock, utc_now
 from member_agent.directory import Directory
 from member_agent.hub_client import HubClient
 from member_agent.identity import Identity
-from member_agent.state import metadata
+from member_agent.sharing.group_log import GroupHistory, GroupLog
+from member_agent.sharing.held_keys import GroupKey, HeldKeys
 
-group_key_table = Table(
-    "group_key",
-    metadata,
-    Column("group_name", String, primary_key=True),
-    Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("commitment", LargeBinary, nullable=False),
-    Column("wrapped", LargeBinary, nullable=False),
-    # False from before an epoch of our own is proposed until the hub and the log have it.
-    Column("confirmed", Boolean, nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupKey:
-    """An epoch's secret, and the keys derived from it per purpose."""
-
-    group: GroupId
-    epoch: int
-    secret: bytes = field(repr=False)
-
-    def bank_key(self, bank: BankId, salt: bytes) -> bytes:
-        """The AES-256 key of one batch; the salt is the batch's own."""
-        return self._derive(canonical.encode("alliance/v1/key/bank-values", bank, self.epoch), salt)
-
-    def text_key(self) -> bytes:
-        """Keys the term hashes of every text bank of the group in this epoch, 32 bytes."""
-        return self._derive(canonical.encode("alliance/v1/key/text-sketch", self.group, self.epoch), None)
-
-    def _derive(self, info: bytes, salt: bytes | None) -> bytes:
-        return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(self.secret)
+log = structlog.get_logger()
+# The most that one message to the hub may carry.
+MAX_WRAPS = 1000
 
 
 class Keyring:
-    """`data_key` wraps the secrets in the agent's database."""
+    """`rotate` is how long an epoch may last; 0 for as long as nobody goes."""
 
     def __init__(
-        self, db: LocalDatabase, *, identity: Identity, data_key: bytes, log: AuditLog, directory: Directory
+        self,
+        keys: HeldKeys,
+        groups: GroupLog,
+        *,
+        identity: Identity,
+        log: AuditLog,
+        directory: Directory,
+        rotate: dt.timedelta = dt.timedelta(0),
+        clock: Clock = utc_now,
     ) -> None:
-        self._db = db
+        self._keys = keys
+        self._groups = groups
         self._identity = identity
-        self._data_key = data_key
         self._log = log
         self._directory = directory
+        self._rotate = rotate
+        self._clock = clock
 
     def held(self, group: GroupId, epoch: int) -> GroupKey:
         """A key this agent holds. Raises: FailedPrecondition."""
-        with self._db.read() as tx:
-            row = tx.execute(select(group_key_table.c.wrapped).where(*self._row(group, epoch))).first()
-        if row is None:
-            raise FailedPrecondition(
-                f"no key of {group}, epoch {epoch}",
-                reason="GROUP_KEY_MISSING",
-                remedy='wait until another member\'s agent is online ("alliance-agent run"), then sync',
-            )
-        secret = keystore.unwrap(self._data_key, bytes(row.wrapped), self._context(group, epoch))
-        return GroupKey(group=group, epoch=epoch, secret=secret)
+        return self._keys.get(group, epoch)
 
     def rehearsed(self, group: GroupId) -> GroupKey:
         """A key to compute with and send nothing under: the newest held, else one made up for the moment."""
-        with self._db.read() as tx:
-            epoch = tx.execute(
-                select(func.max(group_key_table.c.epoch)).where(group_key_table.c.group_name == group)
-            ).scalar_one()
-        if epoch is not None:
-            return self.held(group, epoch)
-        return GroupKey(group=group, epoch=1, secret=os.urandom(canonical.EPOCH_SECRET_SIZE))
+        if epochs := self._keys.epochs(group):
+            return self.held(group, epochs[-1])
+        return self._new(group, 1)
 
     def current(self, hub: HubClient, group: GroupId) -> GroupKey:
         """The newest epoch's key: held, opened, or made; newcomers are wrapped in on the way.
 
         Raises: FailedPrecondition while no holder has wrapped it to this member; Corrupt.
         """
+        known = self._groups.history(group)
         state = self._state(hub, group)
+        known.require_no_rollback(state.epoch.epoch, max(self._keys.epochs(group), default=0))
         if not state.HasField("epoch"):
-            self._start(hub, group)
+            self._propose(hub, known, self._new(group, 1), previous=None, members=())
             state = self._state(hub, group)
-        epoch = state.epoch
-        self._settle(hub, epoch)
-        try:
-            key = self.held(group, epoch.epoch)
-        except FailedPrecondition:
-            if not state.HasField("wrap"):
-                raise
-            key = self._accept(hub, epoch, state.wrap)
-        if state.members_without_wrap:
-            self._wrap_in(hub, key, [member_id(name) for name in state.members_without_wrap])
+        self._settle(hub, state.epoch)
+        key = self._newest(hub, state)
+        if key is None and not self._groups.history(group).is_orphaned:
+            return self.held(group, state.epoch.epoch)
+        if self._is_due(hub, group, hinted=state.rotation_due):
+            members = [member_id(name) for name in state.members]
+            self._propose(hub, known, self._new(group, state.epoch.epoch + 1), previous=key, members=members)
+            state = self._state(hub, group)
+            self._settle(hub, state.epoch)
+            key = self._newest(hub, state)
+            log.info("group_key_changed", group=group, epoch=state.epoch.epoch)
+        if key is None:
+            return self.held(group, state.epoch.epoch)
+        self._wrap_in(hub, known, key, [member_id(name) for name in state.members_without_wrap])
+        self._complete(hub, key, state.epoch)
         return key
 
     def current_all(self, hub: HubClient) -> dict[GroupId, GroupKey | FailedPrecondition]:
@@ -141,16 +107,36 @@ class Keyring:
                 found[group_id(group.name)] = error
         return found
 
-    def _state(self, hub: HubClient, group: GroupId) -> pb.GetGroupKeyResponse:
+    def wrap_own(self, hub: HubClient) -> None:
+        """Wraps the newest key of every group to this member's own identity, as it is now."""
+        me = self._identity.public.member
+        request = membership_pb2.ListGroupsRequest()
+        for one in hub.pages(request, membership_pb2.ListGroupsResponse, lambda page: page.groups):
+            group = group_id(one.name)
+            state = self._state(hub, group)
+            if state.epoch.epoch in self._keys.epochs(group):
+                self._send_wraps(hub, [self._wrap(hub, self.held(group, state.epoch.epoch), me)])
+
+    def _state(self, hub: HubClient, group: GroupId, epoch: int = 0) -> pb.GetGroupKeyResponse:
         """Raises: Corrupt for another group's key, under which this group's values would reach that group."""
-        state = hub.call(pb.GetGroupKeyRequest(group=group), pb.GetGroupKeyResponse)
-        if state.HasField("epoch") and state.epoch.group != group:
+        state = hub.call(pb.GetGroupKeyRequest(group=group, epoch=epoch), pb.GetGroupKeyResponse)
+        if state.HasField("epoch") and (state.epoch.group != group or epoch not in (0, state.epoch.epoch)):
             raise Corrupt(
-                f"asked for the key of {group}, the hub shows that of {state.epoch.group}",
+                f"asked for the key of {group}, the hub shows epoch {state.epoch.epoch} of {state.epoch.group}",
                 reason="GROUP_MISMATCH",
                 remedy="keep this agent's home as evidence, tell the alliance",
             )
         return state
+
+    def _is_due(self, hub: HubClient, group: GroupId, *, hinted: bool) -> bool:
+        """The log decides; where the hub hints at a departure, it has a moment to log it."""
+        ends = time.monotonic() + audit_log.WAIT_SECONDS
+        while not (due := self._groups.history(group).is_due(self._clock(), self._rotate)):
+            if not hinted or time.monotonic() >= ends:
+                break
+            self._log.update_quietly(hub)
+            time.sleep(0.05)
+        return due
 
     def _settle(self, hub: HubClient, epoch: pb.GroupKeyEpoch) -> None:
         """Compares what is held with what the hub shows; a proposal of ours that lost is dropped.
@@ -158,74 +144,117 @@ class Keyring:
         Raises: Corrupt, where a confirmed key's commitment is not the one shown.
         """
         group, commitment = group_id(epoch.group), bytes(epoch.commitment)
-        with self._db.read() as tx:
-            row = tx.execute(
-                select(group_key_table.c.confirmed, group_key_table.c.commitment).where(*self._row(group, epoch.epoch))
-            ).first()
-        if row is None:
+        known = self._keys.known(group, epoch.epoch)
+        if known is None:
             return
-        if row.commitment == commitment:
-            if not row.confirmed:
+        if known.commitment == commitment:
+            if not known.confirmed:
                 self._log.require(hub, event=f"epoch_created:{epoch.epoch}", subject=group, digest=commitment)
-                self._confirm(group, epoch.epoch)
-        elif row.confirmed:
+                self._keys.confirm(group, epoch.epoch)
+        elif known.confirmed:
             raise Corrupt(
                 f"the hub shows another commitment for {group}, epoch {epoch.epoch}",
                 reason="COMMITMENT_MISMATCH",
                 remedy="keep this agent's home as evidence, tell the alliance",
             )
         else:
-            self._forget(group, epoch.epoch)
+            self._keys.forget(group, epoch.epoch)
 
-    def _start(self, hub: HubClient, group: GroupId) -> None:
-        """Makes the first epoch; where another member was faster, its epoch stands."""
+    def _new(self, group: GroupId, epoch: int) -> GroupKey:
+        return GroupKey(group=group, epoch=epoch, secret=os.urandom(canonical.EPOCH_SECRET_SIZE))
+
+    def _propose(
+        self,
+        hub: HubClient,
+        known: GroupHistory,
+        key: GroupKey,
+        *,
+        previous: GroupKey | None,
+        members: Iterable[MemberId],
+    ) -> None:
+        """Starts an epoch for this member and `members`; where another member was faster, its epoch stands."""
         me = self._identity.public.member
-        key = GroupKey(group=group, epoch=1, secret=os.urandom(canonical.EPOCH_SECRET_SIZE))
-        commitment = canonical.epoch_commitment(group, key.epoch, key.secret)
+        # Its own wrap lets another agent of this member, or a recovered one, come by the key.
+        wraps = [self._wrap(hub, key, to) for to in [me, *self._counted(hub, known, members)]]
         request = pb.CreateEpochRequest(
             request_id=str(uuid.uuid4()),
-            group=group,
+            group=key.group,
             epoch=key.epoch,
-            commitment=commitment,
-            signature=self._identity.sign(canonical.epoch_bytes(group, key.epoch, me, commitment)),
-            # Its own wrap lets another agent of this member, or a restored one, come by the key.
-            wraps=[self._wrap(hub, key, commitment, me)],
+            commitment=key.commitment,
+            signature=self._identity.sign(canonical.epoch_bytes(key.group, key.epoch, me, key.commitment)),
+            wraps=wraps[:MAX_WRAPS],
+            previous_sealed=key.link(previous) if previous else b"",
         )
         # Kept before it is sent: a kill after the hub accepted it must not lose the only copy.
-        self._keep(key, commitment, confirmed=False)
+        self._keys.keep(key, confirmed=False)
         # A lost race is settled by looking again: whose epoch stands decides.
         with suppress(Conflict):
             hub.call(request, pb.CreateEpochResponse)
 
+    def _newest(self, hub: HubClient, state: pb.GetGroupKeyResponse) -> GroupKey | None:
+        """The shown epoch's key, held or accepted now; None while this member has no wrap of it. Raises: Corrupt."""
+        group = group_id(state.epoch.group)
+        if self._keys.known(group, state.epoch.epoch) is not None:
+            return self.held(group, state.epoch.epoch)
+        return self._accept(hub, state.epoch, state.wrap) if state.HasField("wrap") else None
+
     def _accept(self, hub: HubClient, epoch: pb.GroupKeyEpoch, wrap: pb.KeyWrap) -> GroupKey:
         """Opens a wrap and checks everything about it. Raises: Corrupt."""
         group, me = group_id(epoch.group), self._identity.public.member
-        creator = self._directory.get(hub, member_id(epoch.creator))
-        self._require_admitted(hub, group, creator.member)
-        creator.verify(epoch.signature, canonical.epoch_bytes(group, epoch.epoch, creator.member, epoch.commitment))
-        sender = self._directory.get(hub, member_id(wrap.sender))
+        self._require_creator(hub, epoch)
+        sender = self._directory.require(hub, member_id(wrap.sender), "a wrap")
         sender.verify(
             wrap.signature,
             canonical.wrap_bytes(group, epoch.epoch, sender.member, me, epoch.commitment, wrap.sealed),
         )
         secret = self._identity.open(wrap.sealed, canonical.wrap_info(group, epoch.epoch, me))
-        if canonical.epoch_commitment(group, epoch.epoch, secret) != epoch.commitment:
-            raise Corrupt(f"the wrapped key of {group} is not the committed one", reason="COMMITMENT_MISMATCH")
-        self._log.require(hub, event=f"epoch_created:{epoch.epoch}", subject=group, digest=epoch.commitment)
-        key = GroupKey(group=group, epoch=epoch.epoch, secret=secret)
-        self._keep(key, epoch.commitment, confirmed=True)
+        return self._committed(hub, epoch, GroupKey(group=group, epoch=epoch.epoch, secret=secret))
+
+    def _require_creator(self, hub: HubClient, epoch: pb.GroupKeyEpoch) -> None:
+        group = group_id(epoch.group)
+        creator = self._directory.require(hub, member_id(epoch.creator), "an epoch")
+        self._require_joined(hub, group, creator.member)
+        creator.verify(epoch.signature, canonical.epoch_bytes(group, epoch.epoch, creator.member, epoch.commitment))
+
+    def _committed(self, hub: HubClient, epoch: pb.GroupKeyEpoch, key: GroupKey) -> GroupKey:
+        """Keeps a key that is the committed one, of an epoch that the log has. Raises: Corrupt."""
+        if key.commitment != epoch.commitment:
+            raise Corrupt(f"the wrapped key of {key.group} is not the committed one", reason="COMMITMENT_MISMATCH")
+        self._log.require(hub, event=f"epoch_created:{key.epoch}", subject=key.group, digest=epoch.commitment)
+        self._groups.history(key.group).require_creator(member_id(epoch.creator), key.epoch)
+        self._keys.keep(key, confirmed=True)
         return key
 
-    def _wrap_in(self, hub: HubClient, key: GroupKey, newcomers: list[MemberId]) -> None:
-        """Wraps the key to newcomers whose identity and admission to the group are in the log. Raises: Corrupt."""
-        commitment = canonical.epoch_commitment(key.group, key.epoch, key.secret)
-        for member in newcomers:
-            self._require_admitted(hub, key.group, member)
-        wraps = [self._wrap(hub, key, commitment, member) for member in newcomers]
-        request = pb.AddWrapsRequest(request_id=str(uuid.uuid4()), wraps=wraps)
-        hub.call(request, pb.AddWrapsResponse)
+    def _complete(self, hub: HubClient, key: GroupKey, epoch: pb.GroupKeyEpoch) -> None:
+        """Walks back by the links to what is not held: batches of earlier epochs are read by them. Raises: Corrupt."""
+        held = set(self._keys.epochs(key.group))
+        while key.epoch > 1 and epoch.previous_sealed and not held.issuperset(range(1, key.epoch)):
+            before = self._state(hub, key.group, key.epoch - 1).epoch
+            if key.epoch - 1 not in held:
+                self._require_creator(hub, before)
+                key = self._committed(hub, before, key.previous(epoch.previous_sealed))
+            else:
+                key = self.held(key.group, key.epoch - 1)
+            epoch = before
 
-    def _require_admitted(self, hub: HubClient, group: GroupId, member: MemberId) -> None:
+    def _counted(self, hub: HubClient, known: GroupHistory, members: Iterable[MemberId]) -> list[MemberId]:
+        """Others, that members admitted and the log has in the group, and not as gone. Raises: Corrupt."""
+        me = self._identity.public.member
+        counted = [m for m in members if m != me and self._directory.newcomer(hub, m) is not None]
+        for member in counted:
+            self._require_joined(hub, known.group, member)
+            known.require_present(member)
+        return counted
+
+    def _wrap_in(self, hub: HubClient, known: GroupHistory, key: GroupKey, newcomers: Sequence[MemberId]) -> None:
+        self._send_wraps(hub, [self._wrap(hub, key, member) for member in self._counted(hub, known, newcomers)])
+
+    def _send_wraps(self, hub: HubClient, wraps: Sequence[pb.KeyWrap]) -> None:
+        for at in range(0, len(wraps), MAX_WRAPS):
+            request = pb.AddWrapsRequest(request_id=str(uuid.uuid4()), wraps=wraps[at : at + MAX_WRAPS])
+            hub.call(request, pb.AddWrapsResponse)
+
+    def _require_joined(self, hub: HubClient, group: GroupId, member: MemberId) -> None:
         """The hub cannot quietly put anyone into a group: the log, which all members see, has it. Raises: Corrupt."""
         if not self._log.await_event(hub, event=f"group_joined:{group}", subject=member):
             raise Corrupt(
@@ -234,38 +263,17 @@ class Keyring:
                 remedy="keep this agent's home as evidence, tell the alliance",
             )
 
-    def _wrap(self, hub: HubClient, key: GroupKey, commitment: bytes, recipient: MemberId) -> pb.KeyWrap:
+    def _wrap(self, hub: HubClient, key: GroupKey, recipient: MemberId) -> pb.KeyWrap:
         me = self._identity.public
         to = me if recipient == me.member else self._directory.get(hub, recipient)
         sealed = to.seal(key.secret, canonical.wrap_info(key.group, key.epoch, recipient))
-        signed = canonical.wrap_bytes(key.group, key.epoch, me.member, recipient, commitment, sealed)
+        signed = canonical.wrap_bytes(key.group, key.epoch, me.member, recipient, key.commitment, sealed)
         return pb.KeyWrap(
             group=key.group,
             epoch=key.epoch,
             recipient=recipient,
             sender=me.member,
-            commitment=commitment,
+            commitment=key.commitment,
             sealed=sealed,
             signature=self._identity.sign(signed),
         )
-
-    def _keep(self, key: GroupKey, commitment: bytes, *, confirmed: bool) -> None:
-        wrapped = keystore.wrap(self._data_key, key.secret, self._context(key.group, key.epoch))
-        values = {"commitment": commitment, "wrapped": wrapped, "confirmed": confirmed}
-        statement = insert(group_key_table).values(group_name=key.group, epoch=key.epoch, **values)
-        with self._db.write() as tx:
-            tx.execute(statement.on_conflict_do_update(index_elements=["group_name", "epoch"], set_=values))
-
-    def _confirm(self, group: GroupId, epoch: int) -> None:
-        with self._db.write() as tx:
-            tx.execute(update(group_key_table).where(*self._row(group, epoch)).values(confirmed=True))
-
-    def _forget(self, group: GroupId, epoch: int) -> None:
-        with self._db.write() as tx:
-            tx.execute(delete(group_key_table).where(*self._row(group, epoch)))
-
-    def _row(self, group: GroupId, epoch: int) -> tuple[ColumnElement[bool], ...]:
-        return (group_key_table.c.group_name == group, group_key_table.c.epoch == epoch)
-
-    def _context(self, group: GroupId, epoch: int) -> bytes:
-        return canonical.encode("alliance/v1/stored-group-key", group, epoch)

@@ -11,7 +11,7 @@ from alliance.errors import AllianceError, InvalidInput
 from member_agent.catalog.model import Product
 from member_agent.fingerprinting.decode import ImageDecoder, Result
 from member_agent.fingerprinting.text import Sketcher, TextItem
-from member_agent.sharing.keyring import GroupKey
+from member_agent.sharing.held_keys import GroupKey
 from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
 
 _TEXT_CHUNK = 4096

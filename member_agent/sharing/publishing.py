@@ -26,7 +26,7 @@ from member_agent.database import LocalDatabase
 from member_agent.fingerprinting.decode import ImageDecoder
 from member_agent.identity import Identity
 from member_agent.sharing import making, published, rows, sealing
-from member_agent.sharing.keyring import GroupKey
+from member_agent.sharing.held_keys import GroupKey
 from member_agent.sharing.making import Labels, Made
 from member_agent.sharing.published import PublishedRow
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from alliance.canonical import batch_aad
 from alliance.errors import Corrupt
 from alliance.names import BankId, MemberId
-from member_agent.sharing.keyring import GroupKey
+from member_agent.sharing.held_keys import GroupKey
 
 MAGIC = b"ALSEAL01"
 SALT = 32

@@ -23,7 +23,7 @@ from alliance.names import MemberId
 from alliance.v1 import fingerprint_pb2 as pb
 from alliance.v1 import key_pb2
 from member_agent.sharing import sealing
-from member_agent.sharing.keyring import GroupKey
+from member_agent.sharing.held_keys import GroupKey
 from tests.kit.agents import AgentAlliance, alliance_of_agents, products
 from tests.kit.canaries import Recorder
 from tests.kit.keys import HPKE

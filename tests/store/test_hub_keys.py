@@ -57,7 +57,8 @@ def sharers(services: Services, clock: ShiftedClock) -> Sharers:
 
 
 def test_a_group_without_an_epoch_says_so(sharers: Sharers) -> None:
-    assert sharers.state(sharers.members[0]) == key_pb2.GetGroupKeyResponse()
+    members = [member.name for member in sharers.members]
+    assert sharers.state(sharers.members[0]) == key_pb2.GetGroupKeyResponse(members=members)
 
 
 def test_a_wrap_opens_for_its_recipient_alone(sharers: Sharers) -> None:
@@ -121,6 +122,33 @@ def test_of_creators_at_once_one_wins(sharers: Sharers) -> None:
     assert set(outcomes) <= {winner, "EPOCH_TAKEN", "RACE_LOST"}
     assert len([outcome for outcome in outcomes if outcome == winner]) == 1
     assert sharers.state(sharers.members[0]).epoch.creator == winner
+
+
+def test_the_hub_hints_at_a_rotation_when_a_holder_has_gone(sharers: Sharers) -> None:
+    first, second, third = sharers.members
+    secret = sharers.started(holders=[second])
+    assert not sharers.state(first).rotation_due
+    third.leave()
+    assert not sharers.state(first).rotation_due  # it never held the key
+    write(sharers.services, lambda tx: sharers.services.membership.expel(tx, ADMIN, second.name, "why"))
+    found = sharers.state(first)
+    assert (found.rotation_due, list(found.members)) == (True, [first.name])
+    request, _ = first.epoch_request(sharers.group, [first], epoch=2)
+    request.previous_sealed = bytes(48)
+    assert sharers.create(request, first).previous_sealed == bytes(48)
+    assert not sharers.state(first).rotation_due
+    with pytest.raises(InvalidInput):
+        sharers.add(first, sharers.wrap(first, second, secret, epoch=2))
+
+
+@pytest.mark.parametrize("size", [1, 47, 49, 4096])
+def test_a_link_is_of_the_size_of_a_sealed_secret(sharers: Sharers, size: int) -> None:
+    first = sharers.members[0]
+    request, _ = first.epoch_request(sharers.group, [first])
+    request.previous_sealed = bytes(size)
+    with pytest.raises(InvalidInput) as caught:
+        sharers.create(request, first)
+    assert caught.value.field == "previous_sealed"
 
 
 # What is refused.
@@ -228,4 +256,4 @@ def test_an_epoch_comes_with_at_most_a_thousand_wraps(sharers: Sharers) -> None:
     )
     with pytest.raises(InvalidInput, match="at most 1000 wraps"):
         first.act(lambda tx, caller: sharers.services.keys.create_epoch(tx, caller, epoch, [wrap] * 1001))
-    assert sharers.state(first) == key_pb2.GetGroupKeyResponse()  # not even the epoch was kept
+    assert not sharers.state(first).HasField("epoch")  # not even the epoch was kept

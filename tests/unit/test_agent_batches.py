@@ -15,7 +15,7 @@ from alliance.canonical import batch_aad
 from alliance.errors import Corrupt, InvalidInput
 from alliance.names import BankId, GroupId, MemberId
 from member_agent.sharing import rows, sealing
-from member_agent.sharing.keyring import GroupKey
+from member_agent.sharing.held_keys import GroupKey
 from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
 
 KEY = GroupKey(group=GroupId("groups/shoes"), epoch=1, secret=bytes(range(32)))

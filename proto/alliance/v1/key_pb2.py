@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61lliance/v1/key.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x07KeyWrap\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12\x12\n\ncommitment\x18\x05 \x01(\x0c\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c\"\x96\x01\n\rGroupKeyEpoch\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x12\n\ncommitment\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x06 \x01(\x0c\"2\n\x12GetGroupKeyRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\"\x82\x01\n\x13GetGroupKeyResponse\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.alliance.v1.GroupKeyEpoch\x12\"\n\x04wrap\x18\x02 \x01(\x0b\x32\x14.alliance.v1.KeyWrap\x12\x1c\n\x14members_without_wrap\x18\x03 \x03(\t\"\x92\x01\n\x12\x43reateEpochRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x12\n\ncommitment\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12#\n\x05wraps\x18\x06 \x03(\x0b\x32\x14.alliance.v1.KeyWrap\"@\n\x13\x43reateEpochResponse\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.alliance.v1.GroupKeyEpoch\"J\n\x0f\x41\x64\x64WrapsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x05wraps\x18\x02 \x03(\x0b\x32\x14.alliance.v1.KeyWrap\"\"\n\x10\x41\x64\x64WrapsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x05\x32\xf9\x01\n\nKeyService\x12P\n\x0bGetGroupKey\x12\x1f.alliance.v1.GetGroupKeyRequest\x1a .alliance.v1.GetGroupKeyResponse\x12P\n\x0b\x43reateEpoch\x12\x1f.alliance.v1.CreateEpochRequest\x1a .alliance.v1.CreateEpochResponse\x12G\n\x08\x41\x64\x64Wraps\x12\x1c.alliance.v1.AddWrapsRequest\x1a\x1d.alliance.v1.AddWrapsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61lliance/v1/key.proto\x12\x0b\x61lliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x07KeyWrap\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12\x12\n\ncommitment\x18\x05 \x01(\x0c\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c\"\xaf\x01\n\rGroupKeyEpoch\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x12\n\ncommitment\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x17\n\x0fprevious_sealed\x18\x07 \x01(\x0c\"2\n\x12GetGroupKeyRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\"\xa9\x01\n\x13GetGroupKeyResponse\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.alliance.v1.GroupKeyEpoch\x12\"\n\x04wrap\x18\x02 \x01(\x0b\x32\x14.alliance.v1.KeyWrap\x12\x1c\n\x14members_without_wrap\x18\x03 \x03(\t\x12\x0f\n\x07members\x18\x04 \x03(\t\x12\x14\n\x0crotation_due\x18\x05 \x01(\x08\"\xab\x01\n\x12\x43reateEpochRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x12\n\ncommitment\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12#\n\x05wraps\x18\x06 \x03(\x0b\x32\x14.alliance.v1.KeyWrap\x12\x17\n\x0fprevious_sealed\x18\x07 \x01(\x0c\"@\n\x13\x43reateEpochResponse\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.alliance.v1.GroupKeyEpoch\"J\n\x0f\x41\x64\x64WrapsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x05wraps\x18\x02 \x03(\x0b\x32\x14.alliance.v1.KeyWrap\"\"\n\x10\x41\x64\x64WrapsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x05\x32\xf9\x01\n\nKeyService\x12P\n\x0bGetGroupKey\x12\x1f.alliance.v1.GetGroupKeyRequest\x1a .alliance.v1.GetGroupKeyResponse\x12P\n\x0b\x43reateEpoch\x12\x1f.alliance.v1.CreateEpochRequest\x1a .alliance.v1.CreateEpochResponse\x12G\n\x08\x41\x64\x64Wraps\x12\x1c.alliance.v1.AddWrapsRequest\x1a\x1d.alliance.v1.AddWrapsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYWRAP']._serialized_start=72
   _globals['_KEYWRAP']._serialized_end=201
   _globals['_GROUPKEYEPOCH']._serialized_start=204
-  _globals['_GROUPKEYEPOCH']._serialized_end=354
-  _globals['_GETGROUPKEYREQUEST']._serialized_start=356
-  _globals['_GETGROUPKEYREQUEST']._serialized_end=406
-  _globals['_GETGROUPKEYRESPONSE']._serialized_start=409
-  _globals['_GETGROUPKEYRESPONSE']._serialized_end=539
-  _globals['_CREATEEPOCHREQUEST']._serialized_start=542
-  _globals['_CREATEEPOCHREQUEST']._serialized_end=688
-  _globals['_CREATEEPOCHRESPONSE']._serialized_start=690
-  _globals['_CREATEEPOCHRESPONSE']._serialized_end=754
-  _globals['_ADDWRAPSREQUEST']._serialized_start=756
-  _globals['_ADDWRAPSREQUEST']._serialized_end=830
-  _globals['_ADDWRAPSRESPONSE']._serialized_start=832
-  _globals['_ADDWRAPSRESPONSE']._serialized_end=866
-  _globals['_KEYSERVICE']._serialized_start=869
-  _globals['_KEYSERVICE']._serialized_end=1118
+  _globals['_GROUPKEYEPOCH']._serialized_end=379
+  _globals['_GETGROUPKEYREQUEST']._serialized_start=381
+  _globals['_GETGROUPKEYREQUEST']._serialized_end=431
+  _globals['_GETGROUPKEYRESPONSE']._serialized_start=434
+  _globals['_GETGROUPKEYRESPONSE']._serialized_end=603
+  _globals['_CREATEEPOCHREQUEST']._serialized_start=606
+  _globals['_CREATEEPOCHREQUEST']._serialized_end=777
+  _globals['_CREATEEPOCHRESPONSE']._serialized_start=779
+  _globals['_CREATEEPOCHRESPONSE']._serialized_end=843
+  _globals['_ADDWRAPSREQUEST']._serialized_start=845
+  _globals['_ADDWRAPSREQUEST']._serialized_end=919
+  _globals['_ADDWRAPSRESPONSE']._serialized_start=921
+  _globals['_ADDWRAPSRESPONSE']._serialized_end=955
+  _globals['_KEYSERVICE']._serialized_start=958
+  _globals['_KEYSERVICE']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)
