@@ -135,7 +135,7 @@ class _Replay:
         if member in self.members:
             raise Corrupt(
                 f"the log has two identities of {member}",
-                reason="LOG_FORKED",
+                reason="IDENTITY_CHANGED",
                 remedy="keep this agent's home as evidence, tell the alliance",
             )
         founder = is_founder(len(self.members), self.cosigners)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alliance import canonical
-from alliance.admission import Register, is_founder, needed, replay
+from alliance.admission import Register, fingerprint, is_founder, needed, replay
 from alliance.canonical import AuditEvent, admission_bytes, sha256
 from alliance.errors import Corrupt
 from alliance.names import MemberId
@@ -168,12 +170,22 @@ def test_a_policy_that_comes_late_or_twice_or_is_none_is_an_alarm(log: list[Audi
 
 
 @pytest.mark.parametrize(
-    "late", [enrolled(A, "expert"), event("member_enrolled:brand", A, bytes(32)), event("member_left", "acme")]
+    ("late", "reason"),
+    [
+        (enrolled(A, "expert"), "IDENTITY_CHANGED"),
+        (event("member_enrolled:brand", A, bytes(32)), "IDENTITY_CHANGED"),
+        (event("member_left", "acme"), "LOG_FORKED"),
+    ],
 )
-def test_a_second_identity_or_no_name_is_an_alarm(late: AuditEvent) -> None:
+def test_a_second_identity_or_no_name_is_an_alarm(late: AuditEvent, reason: str) -> None:
     with pytest.raises(Corrupt) as error:
         read(*TWO, late)
-    assert error.value.reason == "LOG_FORKED"
+    assert error.value.reason == reason
+
+
+def test_a_fingerprint_can_be_read_out() -> None:
+    assert re.fullmatch(r"(\d{5} ){5}\d{5}", fingerprint(identity(A)))
+    assert fingerprint(identity(A)) == fingerprint(identity(A)) != fingerprint(identity(B))
 
 
 def test_other_events_are_passed_over() -> None:

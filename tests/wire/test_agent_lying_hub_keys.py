@@ -16,7 +16,6 @@ from alliance.v1 import audit_pb2, key_pb2
 from hub.keys.service import KeyService
 from member_agent import audit_log
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents
-from tests.kit.hub import RunningHub
 from tests.kit.lying_hub import LyingHub
 from tests.kit.member import RawMember
 
@@ -60,12 +59,13 @@ def refused(home: AgentHome, group: GroupId) -> str:
     return error.value.reason
 
 
-def puppet(hub: RunningHub, group: GroupId | None = None) -> RawMember:
-    """A member that is the hub's own: enrolled by the rules, its keys in the hub's hands."""
-    made = hub.enrol("puppet")
+def puppet(two: AgentAlliance, group: GroupId | None = None) -> RawMember:
+    """A member that is the hub's own, its keys in the hub's hands; the others were talked into admitting it."""
+    made = two.hub.enrol("puppet")
+    two.admit(made.name)
     if group is not None:
-        LyingHub(hub).put_into_group(group, made.name)
-        LyingHub(hub).log_event(event=f"group_joined:{group}", subject=made.name)
+        LyingHub(two.hub).put_into_group(group, made.name)
+        LyingHub(two.hub).log_event(event=f"group_joined:{group}", subject=made.name)
     return made
 
 
@@ -85,7 +85,7 @@ def test_a_key_of_the_hubs_own_under_the_creators_name(two: AgentAlliance, late:
     """The hub seals its own secret to the newcomer, and shows it as acme's: it cannot sign as acme."""
     other = os.urandom(32)
     commitment = canonical.epoch_commitment(two.group, 1, other)
-    wrap = _wrap(puppet(two.hub), late, two.group, other)
+    wrap = _wrap(puppet(two), late, two.group, other)
     liar.execute("UPDATE key_epoch SET commitment = :commitment", commitment=commitment)
     liar.execute(
         "UPDATE key_wrap SET sealed = :sealed, signature = :signature WHERE recipient = :to",
@@ -100,7 +100,7 @@ def test_a_key_of_a_puppet_member_that_the_log_knows_nothing_of(
     two: AgentAlliance, late: AgentHome, liar: LyingHub
 ) -> None:
     """Every signature is right; but all members see one log, and it has another epoch 1."""
-    made, other = puppet(two.hub, two.group), os.urandom(32)
+    made, other = puppet(two, two.group), os.urandom(32)
     commitment = canonical.epoch_commitment(two.group, 1, other)
     wrap = _wrap(made, late, two.group, other)
     liar.execute(
@@ -114,7 +114,7 @@ def test_a_key_of_a_puppet_member_that_the_log_knows_nothing_of(
 
 
 def test_an_epoch_that_an_outsider_made(two: AgentAlliance, late: AgentHome, liar: LyingHub) -> None:
-    made, other = puppet(two.hub), os.urandom(32)
+    made, other = puppet(two), os.urandom(32)
     commitment = canonical.epoch_commitment(two.group, 1, other)
     liar.execute(
         "UPDATE key_epoch SET commitment = :commitment, creator = :creator, signature = :signature",
@@ -132,7 +132,7 @@ def test_a_second_epoch_one_in_the_log(two: AgentAlliance, late: AgentHome, liar
 
 
 def test_a_wrap_with_another_secret_in_it(two: AgentAlliance, late: AgentHome, liar: LyingHub) -> None:
-    made = puppet(two.hub, two.group)
+    made = puppet(two, two.group)
     (epoch,) = liar.rows("SELECT commitment FROM key_epoch")
     wrap = _wrap(made, late, two.group, os.urandom(32), commitment=bytes(epoch.commitment))
     _show_wrap(liar, late, wrap)
@@ -172,7 +172,7 @@ def test_the_key_of_another_group_is_not_taken_for_this_one(
 
 
 def test_nobody_is_wrapped_in_whom_the_log_did_not_admit(two: AgentAlliance, liar: LyingHub) -> None:
-    made = puppet(two.hub)
+    made = puppet(two)
     liar.put_into_group(two.group, made.name)
     assert refused(two["acme"], two.group) == "ADMISSION_MISSING"
     assert liar.rows("SELECT * FROM key_wrap WHERE recipient = :to", to=made.name) == []
@@ -181,8 +181,15 @@ def test_nobody_is_wrapped_in_whom_the_log_did_not_admit(two: AgentAlliance, lia
 def test_nobody_is_wrapped_in_under_keys_the_log_does_not_have(two: AgentAlliance, liar: LyingHub) -> None:
     late = two.newcomer("late")
     liar.execute("UPDATE member SET sealing_key = :key WHERE name = :name", key=os.urandom(32), name=late.member)
-    assert refused(two["acme"], two.group) == "LOG_FORKED"
+    assert refused(two["acme"], two.group) == "IDENTITY_CHANGED"  # acme looked at it before it signed
     assert liar.rows("SELECT * FROM key_wrap WHERE recipient = :to", to=late.member) == []
+
+
+def test_no_keys_are_taken_at_first_sight_that_the_log_does_not_have(
+    two: AgentAlliance, late: AgentHome, liar: LyingHub
+) -> None:
+    liar.execute("UPDATE member SET sealing_key = :key WHERE name = :name", key=os.urandom(32), name=two["acme"].member)
+    assert refused(late, two.group) == "LOG_FORKED"
 
 
 def _wrap(
@@ -256,7 +263,9 @@ def test_two_identities_in_the_log_are_one_too_many_for_the_others(two: AgentAll
     """Under another role, so that each agent could be shown the one that suits the hub."""
     two.newcomer("late")
     liar.log_event(event="member_enrolled:expert", subject=MemberId("members/late"), digest=os.urandom(32))
-    assert refused(two["acme"], two.group) == "LOG_FORKED"
+    with pytest.raises(Corrupt) as error:
+        two["acme"].sync()
+    assert error.value.reason == "IDENTITY_CHANGED"
 
 
 # The log.
