@@ -81,9 +81,10 @@ class Keyring:
             state = self._state(hub, group)
         self._settle(hub, state.epoch)
         key = self._newest(hub, state)
+        due = self._is_due(hub, group, hinted=state.rotation_due)
         if key is None and not self._groups.history(group).is_orphaned:
             return self.held(group, state.epoch.epoch)
-        if self._is_due(hub, group, hinted=state.rotation_due):
+        if due:
             members = [member_id(name) for name in state.members]
             self._propose(hub, known, self._new(group, state.epoch.epoch + 1), previous=key, members=members)
             state = self._state(hub, group)
