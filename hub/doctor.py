@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,13 +88,18 @@ def _pki(home: Home, settings: Settings) -> PkiService:
 
 
 def _ca(home: Home, settings: Settings) -> Check | None:
+    from hub.migrations import require_current
     from hub.pki import model
     from hub.runtime.db import Database
 
     pki, db = _pki(home, settings), Database(home.database_url(settings))
+    active = model.active(pki.initial)
     try:
-        with db.read() as tx:
-            active = model.active(pki.authorities(tx))
+        # What is wrong with the database, the check before this one says.
+        with suppress(AllianceError):
+            require_current(db)
+            with db.read() as tx:
+                active = model.active(pki.authorities(tx))
     finally:
         db.close()
     for what, certificate in (("root", active.anchor_certificate), ("issuer", active.issuer_certificate)):

@@ -17,8 +17,8 @@ certificate_table = Table(
     Column("not_after", Int64, nullable=False),
     Column("issue_time", Int64, nullable=False),
     Column("revoke_time", Int64),
-    # The authority's name; empty for what was issued before there were several.
-    Column("issuer", String(80), nullable=False, server_default=""),
+    # The authority's name; absent in what was issued before there could be several.
+    Column("issuer", String(80)),
 )
 authority_table = Table(
     "authority",
@@ -88,7 +88,7 @@ def live_by_issuer(tx: Connection, now: int) -> dict[str, int]:
         .where(certificate_table.c.revoke_time.is_(None), certificate_table.c.not_after > now)
         .group_by(certificate_table.c.issuer)
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0] or "": row[1] for row in rows}
 
 
 def revoke_issuer(tx: Connection, issuer: str, *, now: int) -> int:
@@ -103,7 +103,7 @@ def revoke_issuer(tx: Connection, issuer: str, *, now: int) -> int:
 
 def claim_unnamed(tx: Connection, issuer: str) -> None:
     """What was issued before there were several is the first one's."""
-    tx.execute(update(certificate_table).where(certificate_table.c.issuer == "").values(issuer=issuer))
+    tx.execute(update(certificate_table).where(certificate_table.c.issuer.is_(None)).values(issuer=issuer))
 
 
 def authorities(tx: Connection) -> list[Authority]:

@@ -118,7 +118,7 @@ def leaf(
     not_before: dt.datetime,
     not_after: dt.datetime,
 ) -> x509.Certificate:
-    """A leaf with one SPIFFE URI; `names` are DNS names or IP addresses, for the hub's own certificate."""
+    """A leaf with one SPIFFE URI that does not outlive its issuer; `names` are DNS names or IP addresses, for the hub's own certificate."""
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] if not server else [ExtendedKeyUsageOID.SERVER_AUTH]
     alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe)]
     alternatives += [_general_name(name) for name in names]
@@ -128,7 +128,7 @@ def leaf(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before - min(BACKDATE, (not_after - not_before) / 10))
-        .not_valid_after(not_after)
+        .not_valid_after(min(not_after, ca.not_valid_after_utc))
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)

@@ -79,12 +79,13 @@ def require_vouched(anchor: x509.Certificate, cross: bytes, trusted: Iterable[x5
 def verify_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate]) -> x509.Certificate:
     """The leaf of a client's chain (DER, leaf first) that leads to one of `anchors` (RFC 5280). Raises: Corrupt.
 
-    Looked at from the leaf's first moment: whether it is valid now depends on a clock, and is the peer's to say.
+    Looked at from the middle of the leaf's life: whether it is valid now depends on a clock, and is the peer's to say.
     """
     try:
         leaf, *others = [x509.load_der_x509_certificate(der) for der in chain]
         store = verification.Store(list(anchors))
-        policy = verification.PolicyBuilder().store(store).time(leaf.not_valid_before_utc)
+        start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        policy = verification.PolicyBuilder().store(store).time(start + (end - start) / 2)
         policy.build_client_verifier().verify(leaf, others)
     except (ValueError, verification.VerificationError) as error:
         raise Corrupt(f"the certificate is not of this alliance: {error}"[:300], reason="CERTIFICATE_WRONG") from error

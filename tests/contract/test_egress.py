@@ -24,6 +24,7 @@ from tests.kit.rpc import all_methods
 SENT = {
     "AddCosignatureRequest",
     "AddWrapsRequest",
+    "ChangeIdentityRequest",
     "CreateEpochRequest",
     "DownloadBlobRequest",
     "EnrolAgentRequest",
@@ -31,6 +32,7 @@ SENT = {
     "GetCheckpointRequest",
     "GetGroupKeyRequest",
     "GetModelRequest",
+    "GetTrustBundleRequest",
     "GetUploadRequest",
     "HandshakeRequest",
     "JoinDetectorRequest",
@@ -44,6 +46,7 @@ SENT = {
     "ListEntriesRequest",
     "ListGroupsRequest",
     "ListHitsRequest",
+    "ListIdentityChangesRequest",
     "ListLeavesRequest",
     "ListMembersRequest",
     "ListRoundsRequest",

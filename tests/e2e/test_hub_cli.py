@@ -294,7 +294,7 @@ def test_settings_that_serve_would_refuse_are_refused_by_check(text: str, field:
 def test_the_doctor_finds_a_hub_well(town: Town) -> None:
     done = town.hub("doctor", "--json")
     assert [row for row in done.json if row["problem"]] == []
-    assert (done.code, len(done.json)) == (0, 6)
+    assert (done.code, len(done.json)) == (0, 7)
 
 
 def test_the_doctor_names_each_problem_with_its_remedy(tmp_path: Path) -> None:

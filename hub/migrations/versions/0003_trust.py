@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_audit_cosignature_member"),
         sa.PrimaryKeyConstraint("member", name="pk_audit_cosignature"),
     )
-    op.add_column("certificate", sa.Column("issuer", sa.String(80), nullable=False, server_default=""))
+    op.add_column("certificate", sa.Column("issuer", sa.String(80)))
     op.create_table(
         "authority",
         sa.Column("name", sa.String(80), nullable=False),
@@ -94,3 +94,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_digest", name="pk_authority_request"),
     )
     op.add_column("key_epoch", sa.Column("previous_sealed", sa.LargeBinary()))
+    op.create_table(
+        "identity_change",
+        sa.Column("member", sa.String(80), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("former_signing_key", sa.LargeBinary(), nullable=False),
+        sa.Column("former_sealing_key", sa.LargeBinary(), nullable=False),
+        sa.Column("signing_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sealing_key", sa.LargeBinary(), nullable=False),
+        sa.Column("former_signature", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_identity_change_member_member"),
+        sa.PrimaryKeyConstraint("member", "number", name="pk_identity_change"),
+        sa.UniqueConstraint("former_signing_key", name="uq_identity_change_former_signing_key"),
+        sa.UniqueConstraint("former_sealing_key", name="uq_identity_change_former_sealing_key"),
+    )
