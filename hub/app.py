@@ -45,6 +45,7 @@ from hub.membership.admissions import AdmissionService
 from hub.membership.agents import AgentService
 from hub.membership.enrolment import EnrolmentService
 from hub.membership.enrolment_rpc import EnrolmentRpc
+from hub.membership.identities import IdentityService
 from hub.membership.rpc import Look, MembershipRpc, Shown
 from hub.membership.service import MembershipService
 from hub.migrations import require_current
@@ -82,6 +83,7 @@ class Services:
     enrolment: EnrolmentService
     admissions: AdmissionService
     agents: AgentService
+    identities: IdentityService
     keys: KeyService
     blobs: BlobService
     fingerprints: FingerprintService
@@ -114,9 +116,7 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
     )
     origin = f"{settings.alliance_name}/log"
     audit = AuditService(origin=origin, key=load_log_key(home.log_key_file, phrase), clock=clock)
-    rotation = RotationService(
-        pki=pki, audit=audit, clock=clock, overlap=dt.timedelta(hours=settings.ca_overlap_hours)
-    )
+    rotation = RotationService(pki=pki, audit=audit, clock=clock, overlap=dt.timedelta(hours=settings.ca_overlap_hours))
     admissions = AdmissionService(alliance=settings.alliance_name, audit=audit, clock=clock)
     membership = MembershipService(pki=pki, audit=audit, admissions=admissions, clock=clock)
     enrolment = EnrolmentService(
@@ -149,6 +149,7 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         enrolment=enrolment,
         admissions=admissions,
         agents=agents,
+        identities=IdentityService(alliance=settings.alliance_name, audit=audit, clock=clock),
         keys=keys,
         blobs=blobs,
         fingerprints=fingerprints,
@@ -301,6 +302,7 @@ class Hub:
             "EnrolmentService": EnrolmentRpc(
                 services.enrolment,
                 services.agents,
+                services.identities,
                 alliance=settings.alliance_name,
                 hub_address=self.address,
                 log_key=services.audit.public_key,

@@ -115,6 +115,10 @@ CLOSED_LIST: Mapping[str, _Entry] = {
         request_time=_INSIDE,
         identity_signature=_SIGNATURE,
     ),
+    "alliance.v1.ChangeIdentityRequest": _listed(
+        "enrolment", request_id=_ID, identity=_INSIDE, former_signature=_SIGNATURE, signature=_SIGNATURE
+    ),
+    "alliance.v1.ListIdentityChangesRequest": _listed("question", member=_MEMBER, **_PAGE),
     "alliance.v1.ListAgentsRequest": _listed("question", **_PAGE),
     "alliance.v1.RevokeAgentRequest": _listed("membership", request_id=_ID, name=_name("agents")),
     "alliance.v1.HandshakeRequest": _listed("session", client_version=_text(r"[0-9.]{5,17}")),

@@ -112,9 +112,10 @@ class KeyService:
                 wrap.group, wrap.epoch, wrap.sender, wrap.recipient, wrap.commitment, wrap.sealed
             )
             self._membership.require_signed(tx, caller.member, signed, wrap.signature)
-            if wrap.recipient not in have:
+            # Whoever changed its identity wraps the key to itself again; nobody else's wrap is replaced.
+            if wrap.recipient not in have or wrap.recipient == caller.member:
                 new[wrap.recipient] = wrap
-        store.add_wraps(tx, list(new.values()))
+        store.save_wraps(tx, list(new.values()))
         for wrap in new.values():
             self._audit.record(
                 tx,

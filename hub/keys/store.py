@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Table,
+    delete,
     func,
     insert,
     select,
@@ -100,7 +101,15 @@ def find_wrap(tx: Connection, epoch: Epoch, recipient: MemberId) -> Wrap | None:
     )
 
 
-def add_wraps(tx: Connection, wraps: Sequence[Wrap]) -> None:
+def save_wraps(tx: Connection, wraps: Sequence[Wrap]) -> None:
+    """Adds them; one that the recipient has already is replaced."""
+    for wrap in wraps:
+        of = wrap_table.c
+        tx.execute(
+            delete(wrap_table).where(
+                of.group_name == wrap.group, of.epoch == wrap.epoch, of.recipient == wrap.recipient
+            )
+        )
     rows = [
         {
             "group_name": wrap.group,

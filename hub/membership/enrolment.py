@@ -17,7 +17,7 @@ from alliance import canonical
 from alliance.errors import AlreadyExists, InvalidInput, NotPermitted
 from alliance.names import AgentId, MemberId, OperatorId
 from hub.audit.service import AuditService
-from hub.membership import agent_store, store
+from hub.membership import agent_store, identity_store, store
 from hub.membership.admissions import AdmissionService
 from hub.membership.model import Agent, ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
 from hub.pki.service import OPERATOR_LIFETIME, PkiService
@@ -93,7 +93,7 @@ class EnrolmentService:
             raise NotPermitted("the invitation is for no member", reason="INVITATION_UNKNOWN")
         _check_identity(self._alliance, invitation.member, request, identity, signature)
         holder = store.identity_holder(tx, identity)
-        if holder is not None:
+        if holder is not None or identity_store.was_somebodys(tx, identity):
             raise AlreadyExists(
                 "another member has this identity", reason="IDENTITY_TAKEN", remedy="join from an empty agent home"
             )

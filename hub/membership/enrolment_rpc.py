@@ -11,7 +11,8 @@ from alliance.names import agent_id, member_id, operator_id
 from alliance.v1 import enrolment_pb2 as pb
 from hub.membership.agents import AgentService
 from hub.membership.enrolment import EnrolmentService
-from hub.membership.model import Agent, ConsoleRole, Identity, Role
+from hub.membership.identities import IdentityService
+from hub.membership.model import Agent, ConsoleRole, Identity, IdentityChange, Role
 from hub.runtime.caller import Caller
 from hub.runtime.clock import micros, timestamp, timestamp_micros
 from hub.runtime.paging import page, page_request
@@ -19,10 +20,18 @@ from hub.runtime.paging import page, page_request
 
 class EnrolmentRpc:
     def __init__(
-        self, service: EnrolmentService, agents: AgentService, *, alliance: str, hub_address: str, log_key: bytes
+        self,
+        service: EnrolmentService,
+        agents: AgentService,
+        identities: IdentityService,
+        *,
+        alliance: str,
+        hub_address: str,
+        log_key: bytes,
     ) -> None:
         self._service = service
         self._agents = agents
+        self._identities = identities
         self._alliance = alliance
         self._hub_address = hub_address
         self._log_key = log_key
@@ -32,7 +41,7 @@ class EnrolmentRpc:
             tx,
             secret=request.invitation_secret,
             request=request.certificate_request,
-            identity=Identity(signing_key=request.identity.signing_key, sealing_key=request.identity.sealing_key),
+            identity=_identity(request.identity),
             signature=request.identity_signature,
         )
         return pb.EnrolResponse(
@@ -79,6 +88,24 @@ class EnrolmentRpc:
         agent = self._agents.revoke(tx, caller, agent_id(request.name, field="name"))
         return pb.RevokeAgentResponse(agent=_agent(agent))
 
+    def change_identity(
+        self, tx: Connection, caller: Caller, request: pb.ChangeIdentityRequest
+    ) -> pb.ChangeIdentityResponse:
+        change = self._identities.change(
+            tx, caller, _identity(request.identity), request.former_signature, request.signature
+        )
+        return pb.ChangeIdentityResponse(change=_change(change))
+
+    def list_identity_changes(
+        self, tx: Connection, caller: Caller, request: pb.ListIdentityChangesRequest
+    ) -> pb.ListIdentityChangesResponse:
+        asked = page_request(request.page_size, request.page_token)
+        found = self._identities.changes(
+            tx, member_id(request.member), after=asked.after_number(0), limit=asked.size + 1
+        )
+        shown = page(found, asked, lambda change: str(change.number))
+        return pb.ListIdentityChangesResponse(changes=map(_change, shown.items), next_page_token=shown.next_token)
+
     def issue_operator_certificate(
         self, tx: Connection, caller: Caller, request: pb.IssueOperatorCertificateRequest
     ) -> pb.IssueOperatorCertificateResponse:
@@ -94,6 +121,21 @@ class EnrolmentRpc:
 
 def unknown_role(roles: type[Role] | type[ConsoleRole]) -> InvalidInput:
     return InvalidInput("unknown role", field="role", remedy=f"use one of {', '.join(roles)}")
+
+
+def _identity(told: pb.MemberIdentity) -> Identity:
+    return Identity(signing_key=told.signing_key, sealing_key=told.sealing_key)
+
+
+def _change(change: IdentityChange) -> pb.IdentityChange:
+    former, identity = change.former, change.identity
+    return pb.IdentityChange(
+        former=pb.MemberIdentity(signing_key=former.signing_key, sealing_key=former.sealing_key),
+        identity=pb.MemberIdentity(signing_key=identity.signing_key, sealing_key=identity.sealing_key),
+        former_signature=change.former_signature,
+        signature=change.signature,
+        create_time=timestamp(change.create_time),
+    )
 
 
 def _agent(agent: Agent) -> pb.Agent:

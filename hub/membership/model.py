@@ -100,6 +100,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChange:
+    """Both identities signed it; `number` counts a member's changes from 1."""
+
+    member: MemberId
+    number: int
+    former: Identity
+    identity: Identity
+    former_signature: bytes
+    signature: bytes
+    create_time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """A machine of a member; `expire_time` is its newest certificate's. Microseconds since the epoch."""
 

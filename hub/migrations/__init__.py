@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 
 from alliance.errors import FailedPrecondition
 from hub.runtime.db import Database
@@ -22,9 +23,14 @@ def _config(db: Database) -> Config:
     return config
 
 
-def migrate(db: Database) -> str:
-    """Applies what is missing; returns the revision the database is at."""
-    command.upgrade(_config(db), "head")
+def migrate(db: Database, revision: str = "head") -> str:
+    """Applies what is missing up to a revision; returns the one the database is at. Raises: FailedPrecondition."""
+    try:
+        command.upgrade(_config(db), revision)
+    except CommandError as error:
+        raise FailedPrecondition(
+            f"this hub knows no revision {revision}", reason="SCHEMA_NEWER", remedy="use the version that wrote it"
+        ) from error
     return current(db)
 
 

@@ -10,6 +10,7 @@ from hub.fingerprints import store as fingerprints
 from hub.keys import store as keys
 from hub.membership import admission_store as admissions
 from hub.membership import agent_store as agents
+from hub.membership import identity_store as identities
 from hub.membership import store as membership
 from hub.pki import store as pki
 from hub.runtime import idempotency
@@ -23,6 +24,7 @@ __all__ = [
     "federation",
     "fingerprints",
     "idempotency",
+    "identities",
     "keys",
     "membership",
     "metadata",

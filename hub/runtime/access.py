@@ -67,6 +67,8 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/ListAgents": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS, while_unadmitted=True),
+    "alliance.v1.EnrolmentService/ChangeIdentity": Rule(who=MEMBERS),
+    "alliance.v1.EnrolmentService/ListIdentityChanges": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN),
     "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
     "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS, while_unadmitted=True),

@@ -99,6 +99,11 @@ def admission_digest(signed: bytes, signature: bytes) -> Digest:
     return sha256(encode("alliance/v1/admission-signed", signed, signature))
 
 
+def identity_change_bytes(alliance: str, member: MemberId, former: Digest, identity: Digest) -> bytes:
+    """What both the former and the new signing key sign when a member changes its identity."""
+    return encode("alliance/v1/identity-change", alliance, member, former, identity)
+
+
 def epoch_commitment(group: GroupId, epoch: int, secret: bytes) -> Digest:
     """Binds an epoch secret before anyone uses it; hiding since the secret has 256 bits."""
     return Digest(hmac.new(secret, encode("alliance/v1/epoch-commitment", group, epoch), hashlib.sha256).digest())

@@ -98,6 +98,8 @@ class Scene:
             enrolment_pb2.RenewCertificateRequest(certificate_request=csr),
             self.member.agent_request(self.a.hub.settings.alliance_name),
             enrolment_pb2.ListAgentsRequest(page_size=1),
+            self.member.change_request(self.a.hub.settings.alliance_name, Identity.generate()),
+            enrolment_pb2.ListIdentityChangesRequest(member=self.victim.name, page_size=1),
             enrolment_pb2.RevokeAgentRequest(name="agents/none"),
             enrolment_pb2.IssueOperatorCertificateRequest(
                 operator="operators/dana", role="CONSOLE_ROLE_VIEWER", certificate_request=csr

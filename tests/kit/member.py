@@ -89,6 +89,17 @@ class RawMember(KeyHolder):
         made.identity_signature = self.sign(signed)
         return made
 
+    def change_request(self, alliance: str, new: Identity) -> enrolment_pb2.ChangeIdentityRequest:
+        """What changes this member's identity to `new`."""
+        digests = [canonical.identity_digest(one.signing_key, one.sealing_key) for one in (self.identity, new)]
+        signed = canonical.identity_change_bytes(alliance, self.name, *digests)
+        return enrolment_pb2.ChangeIdentityRequest(
+            request_id=request_id(),
+            identity=enrolment_pb2.MemberIdentity(signing_key=new.signing_key, sealing_key=new.sealing_key),
+            former_signature=self.sign(signed),
+            signature=new.sign(signed),
+        )
+
     def open_channel(self, address: str = "") -> grpc.Channel:
         """One more connection as this member; close it yourself."""
         return channel.open_channel(address or self.address, roots=self.roots, key=self.key_pem, chain=self.chain_pem)

@@ -77,9 +77,12 @@ def test_a_holder_wraps_newcomers_in(sharers: Sharers) -> None:
     first, second, third = sharers.members
     secret = sharers.started()
     assert sharers.add(first, sharers.wrap(first, second, secret)) == 1
-    again = sharers.wrap(second, third, secret), sharers.wrap(second, second, secret)
+    again = sharers.wrap(second, third, secret), sharers.wrap(second, first, secret)
     assert sharers.add(second, *again) == 1  # who had one keeps it
+    assert sharers.state(first).wrap.sender == first.name
     assert sharers.state(second).wrap.sender == first.name
+    assert sharers.add(second, sharers.wrap(second, second, secret)) == 1  # its own it may replace
+    assert sharers.state(second).wrap.sender == second.name
     assert list(sharers.state(first).members_without_wrap) == []
 
 

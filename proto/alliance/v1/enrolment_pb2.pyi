@@ -166,6 +166,56 @@ class RevokeAgentResponse(_message.Message):
     agent: Agent
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
+class IdentityChange(_message.Message):
+    __slots__ = ("former", "identity", "former_signature", "signature", "create_time")
+    FORMER_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    FORMER_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    former: MemberIdentity
+    identity: MemberIdentity
+    former_signature: bytes
+    signature: bytes
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, former: _Optional[_Union[MemberIdentity, _Mapping]] = ..., identity: _Optional[_Union[MemberIdentity, _Mapping]] = ..., former_signature: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ChangeIdentityRequest(_message.Message):
+    __slots__ = ("request_id", "identity", "former_signature", "signature")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    FORMER_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    identity: MemberIdentity
+    former_signature: bytes
+    signature: bytes
+    def __init__(self, request_id: _Optional[str] = ..., identity: _Optional[_Union[MemberIdentity, _Mapping]] = ..., former_signature: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class ChangeIdentityResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: IdentityChange
+    def __init__(self, change: _Optional[_Union[IdentityChange, _Mapping]] = ...) -> None: ...
+
+class ListIdentityChangesRequest(_message.Message):
+    __slots__ = ("member", "page_size", "page_token")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    page_size: int
+    page_token: str
+    def __init__(self, member: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListIdentityChangesResponse(_message.Message):
+    __slots__ = ("changes", "next_page_token")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[IdentityChange]
+    next_page_token: str
+    def __init__(self, changes: _Optional[_Iterable[_Union[IdentityChange, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class IssueOperatorCertificateRequest(_message.Message):
     __slots__ = ("request_id", "operator", "role", "certificate_request")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

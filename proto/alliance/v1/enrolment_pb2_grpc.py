@@ -62,6 +62,16 @@ class EnrolmentServiceStub:
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.SerializeToString,
                 response_deserializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.FromString,
                 _registered_method=True)
+        self.ChangeIdentity = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/ChangeIdentity',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityResponse.FromString,
+                _registered_method=True)
+        self.ListIdentityChanges = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/ListIdentityChanges',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.FromString,
+                _registered_method=True)
         self.IssueOperatorCertificate = channel.unary_unary(
                 '/alliance.v1.EnrolmentService/IssueOperatorCertificate',
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.IssueOperatorCertificateRequest.SerializeToString,
@@ -117,6 +127,23 @@ class EnrolmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChangeIdentity(self, request, context):
+        """Changes the calling member's identity, signed by the former one and the new one. The hub keeps every change:
+        other members accept the new identity by this chain alone.
+        Caller: any active member (its own identity only).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIdentityChanges(self, request, context):
+        """Lists the changes of one member's identity, oldest first.
+        Caller: any active or unadmitted member; any console role.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueOperatorCertificate(self, request, context):
         """Issues a certificate for a console user.
         Caller: admin.
@@ -152,6 +179,16 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.RevokeAgent,
                     request_deserializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.FromString,
                     response_serializer=alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.SerializeToString,
+            ),
+            'ChangeIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeIdentity,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityResponse.SerializeToString,
+            ),
+            'ListIdentityChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentityChanges,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.SerializeToString,
             ),
             'IssueOperatorCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueOperatorCertificate,
@@ -297,6 +334,60 @@ class EnrolmentService:
             '/alliance.v1.EnrolmentService/RevokeAgent',
             alliance_dot_v1_dot_enrolment__pb2.RevokeAgentRequest.SerializeToString,
             alliance_dot_v1_dot_enrolment__pb2.RevokeAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/ChangeIdentity',
+            alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.ChangeIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentityChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/ListIdentityChanges',
+            alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,
