@@ -147,7 +147,7 @@ def leave(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> Non
     from alliance.names import qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training import consents, models
+    from member_agent.training import consents
 
     wanted = qualified("detectors", name)
     with open_agent(home(context)) as agent, agent.connect() as hub:
@@ -155,7 +155,7 @@ def leave(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> Non
         left = hub.call(request, pb.LeaveDetectorResponse).detector
         with agent.db.write() as tx:
             consents.remove_consent(tx, wanted)
-            models.forget(tx, wanted)
+        agent.models.forget(wanted)
     show_one(_row(left), as_json=as_json)
 
 

@@ -94,13 +94,20 @@ def choose(opened: Opened, file: ListingFile, roles: Roles, *, insist: bool) -> 
     """
     chosen = Chosen(models=[], left_out=dict(opened.left_out))
     known = {name for _, scorer, _ in opened.scorers for name in scorer.roles}
-    for detector, role in roles:
+    for (detector, role), column in roles.items():
         if role not in known or (detector and detector not in {held.detector for held, _, _ in opened.scorers}):
             raise InvalidInput(
                 f"no model that is asked has a role {role!r}",
                 reason="ROLE_UNKNOWN",
                 field="--role",
                 remedy=f"roles are {', '.join(sorted(known)[:30]) or 'none, for no model is held'}",
+            )
+        if column not in file.columns:
+            raise InvalidInput(
+                f"there is no column {column!r} (there are: {', '.join(file.columns[:30])})",
+                reason="COLUMN_MISSING",
+                field="--role",
+                remedy="name one of those",
             )
     for held, scorer, trained in opened.scorers:
         said = {role: column for (name, role), column in roles.items() if name in ("", held.detector)}

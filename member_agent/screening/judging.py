@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alliance.errors import InvalidInput
 from member_agent.catalog.model import Field, Listing, RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.screening.model import Judged, model_score
@@ -127,19 +126,9 @@ def find_columns(
         trained: role -> column of the rows that this member trains on: the same name means the same.
         mapped: what is known of the file's columns: a role may be a field of listings, as `url` is.
         columns: all of the file's; a column may be named like the role.
-
-    Raises:
-        InvalidInput: COLUMN_MISSING for a column that was said and is not there.
     """
     found: dict[str, str] = {}
     for role in roles:
-        if role in said and said[role] not in columns:
-            raise InvalidInput(
-                f"there is no column {said[role]!r} (there are: {', '.join(list(columns)[:30])})",
-                reason="COLUMN_MISSING",
-                field="--role",
-                remedy="name one of those",
-            )
         field = mapped.get(Field(role)) if role in set(Field) else None
         candidates = (said.get(role), trained.get(role), field, role)
         column = next((name for name in candidates if name is not None and name in columns), None)

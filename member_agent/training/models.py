@@ -105,8 +105,7 @@ class ModelStore:
             return []
         came: list[Held] = []
         problem: AllianceError | None = None
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        with FileLock(self._folder / "lock"):
+        with self._locked():
             for one in hub.pages(pb.ListDetectorsRequest(), pb.ListDetectorsResponse, lambda page: page.detectors):
                 consent = joined.get(one.name)
                 if consent is None or not one.joined or not one.model_version or self._has(one):
@@ -119,6 +118,17 @@ class ModelStore:
         if problem is not None:
             raise problem
         return came
+
+    def forget(self, detector: str) -> None:
+        """Drops a detector's model, its files too."""
+        with self._locked():
+            with self._db.write() as tx:
+                tx.execute(delete(model_table).where(model_table.c.detector == detector))
+            self._tidy()
+
+    def _locked(self) -> FileLock:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return FileLock(self._folder / "lock")
 
     def _has(self, one: pb.Detector) -> bool:
         held = next((held for held in self.held() if held.detector == one.name), None)
@@ -136,7 +146,7 @@ class ModelStore:
             digest=digest(answer.digest),
             code=consent.code,
             settings={setting.name: setting.value for setting in one.spec.train_settings},
-            time=self._clock(),
+            time=self._clock().replace(microsecond=0),
         )
         # Parts of its own: a task may be fetching the same bytes at this moment.
         data = transfer.download(hub, found.digest, self._folder / "parts")
@@ -167,11 +177,6 @@ class ModelStore:
         return FailedPrecondition(
             f"no model of {name} is held here", reason="MODEL_NOT_HELD", field="--model", remedy=remedy
         )
-
-
-def forget(tx: Connection, detector: str) -> None:
-    """Drops what is known of a detector's model; its files go with the next fetch."""
-    tx.execute(delete(model_table).where(model_table.c.detector == detector))
 
 
 def _save(tx: Connection, held: Held) -> None:

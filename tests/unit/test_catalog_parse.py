@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from alliance.errors import InvalidInput
 from member_agent.catalog.images import find_images
-from member_agent.catalog.listings import listings
+from member_agent.catalog.listings import listings, open_listings
 from member_agent.catalog.merge import Stored, digests, merge
 from member_agent.catalog.model import ColumnMap, Facts, Field, Format, Image, Listing, ProductId, RowError
 from member_agent.catalog.parse import ParsedRow, RowParser, clean
@@ -182,6 +183,28 @@ def test_listings_come_in_file_order_with_their_errors(tmp_path: Path) -> None:
     assert (warning.row, warning.reason) == (4, "IMAGE_MISSING")
     assert isinstance(last, Listing)
     assert (last.row, last.title, last.image_paths) == (4, "Boot", ())
+
+
+def test_a_file_without_titles_can_be_opened_for_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "urls.csv"
+    path.write_text("link,age\nhttps://m.example/1,3\n,\n")
+    with pytest.raises(InvalidInput) as raised:
+        open_listings(path)
+    assert raised.value.reason == "TITLE_UNMAPPED"
+    opened = open_listings(path, titled=False)
+    assert (opened.columns, dict(opened.mapped)) == (("link", "age"), {Field.URL: "link"})
+    first, second = opened.rows(keep=("age", "link"))
+    assert isinstance(first, Listing)
+    assert (first.id, first.title, first.cells) == (
+        "https://m.example/1",
+        "",
+        {"age": "3", "link": "https://m.example/1"},
+    )
+    assert isinstance(second, Listing)
+    assert (second.id, second.cells) == ("row 3", {"age": "", "link": ""})
+    (again, _) = opened.rows()
+    assert isinstance(again, Listing)
+    assert again.cells == {}
 
 
 def test_listings_are_read_with_a_map_when_there_is_one(tmp_path: Path) -> None:
