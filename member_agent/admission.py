@@ -75,6 +75,11 @@ class Admissions:
             self._register = admission.replay(self._alliance, self._events, self._verified)
         return self._register
 
+    def count(self) -> int:
+        """How many events the log has that this is read from."""
+        self.register()
+        return len(self._events)
+
     def signed_by(self, member: MemberId) -> list[AuditEvent]:
         """Leaves that say the member signed somebody's admission."""
         self.register()

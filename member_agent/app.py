@@ -80,7 +80,7 @@ class Agent:
         except FailedPrecondition as error:
             if error.reason != "LOG_EMPTY":
                 raise
-        self.directory.watch_own(hub)
+        self.directory.watch(hub)
 
     def follow_authorities(self, hub: HubClient) -> trust.Looked:
         """Takes over what changed among the hub's certificate authorities. Raises: Corrupt."""

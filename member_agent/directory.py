@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, LargeBinary, Row, String, Table, select
+from sqlalchemy import Column, Integer, LargeBinary, Row, String, Table, select
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance.admission import ENROLLED, EXPELLED, LEFT, Register
@@ -35,6 +35,13 @@ identity_table = Table(
     Column("role", String, nullable=False),
     Column("signing_key", LargeBinary, nullable=False),
     Column("sealing_key", LargeBinary, nullable=False),
+)
+# How many of the log's events about members there were when this agent last looked at all of them.
+look_table = Table(
+    "member_look",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("events", Integer, nullable=False),
 )
 
 
@@ -117,22 +124,33 @@ class Directory:
             remedy=EVIDENCE,
         )
 
-    def watch_own(self, hub: HubClient) -> None:
-        """Raises: Corrupt, where the log has an identity or an admission of this member that it did not make."""
+    def watch(self, hub: HubClient) -> None:
+        """Looks at the members whenever the log has something new of them; at what the log has of this one always.
+
+        Raises: Corrupt, where the log has an identity or an admission of this member that it did not make; and as
+        `refresh`.
+        """
         own = identity_digest(self._own.signing_key, self._own.sealing_key)
         for event, digest in self._log.find(event=ENROLLED, subject=self._own.member):
             if digest != own:
                 raise self._changed(f"the log has a {event} of this member that it did not make")
-        said = self._admissions.signed_by(self._own.member)
-        if not all(self._admissions.is_made_by(self._own, leaf) for leaf in said):
+        news = self._admissions.count()
+        if news != self._looked_at():
             self.refresh(hub)
-        for leaf in said:
+            with self._db.write() as tx:
+                row = insert(look_table).values(id=1, events=news)
+                tx.execute(row.on_conflict_do_update(index_elements=["id"], set_={"events": news}))
+        for leaf in self._admissions.signed_by(self._own.member):
             if not self._admissions.is_made_by(self._own, leaf):
                 raise Corrupt(
                     f"the log has an admission of {leaf.subject} by this member that it did not sign",
                     reason="ADMISSION_FORGED",
                     remedy=EVIDENCE,
                 )
+
+    def _looked_at(self) -> int:
+        with self._db.read() as tx:
+            return tx.execute(select(look_table.c.events)).scalar() or 0
 
     def _pin(self, hub: HubClient, one: membership_pb2.Member) -> PublicIdentity:
         member = MemberId(one.name)

@@ -85,6 +85,15 @@ class LyingHub:
         """Past the log."""
         self.execute("INSERT INTO sharing_group_member VALUES (:group, :member)", group=group, member=member)
 
+    def claim_admitted(self, member: MemberId) -> None:
+        """Past the log and every signature."""
+        self.execute("INSERT INTO admitted VALUES (:member, 1)", member=member)
+
+    def show_admission(self, member: MemberId, signer: MemberId, signature: bytes) -> None:
+        """As if `signer` had signed it."""
+        values = {"member": member, "signer": signer, "signature": signature}
+        self.execute("INSERT INTO admission VALUES (:member, :signer, :signature, 1)", **values)
+
     # The log.
 
     def log_event(self, *, event: str, subject: str, digest: bytes = b"") -> None:
