@@ -6,13 +6,15 @@ from pathlib import Path
 
 import typer
 
-from hub.commands import server
+from hub.commands import server, upkeep
+from hub.commands.approvals import approval
 from hub.commands.audit import audit
 from hub.commands.banks import bank
 from hub.commands.ca import ca
 from hub.commands.context import Options
 from hub.commands.federation import detector, round_, schedule
-from hub.commands.members import group, member, operator
+from hub.commands.members import group, member
+from hub.commands.operators import operator
 
 app = typer.Typer(
     name="alliance-hub",
@@ -37,12 +39,16 @@ def options(
 app.command("init")(server.init)
 app.command("serve")(server.serve)
 app.command("migrate")(server.migrate)
+app.command("fsck")(upkeep.fsck)
+app.command("backup")(upkeep.backup)
+app.command("restore")(upkeep.restore)
 app.command("doctor")(server.doctor)
 app.command("demo")(server.demo)
 app.add_typer(server.config, name="config")
 app.add_typer(member, name="member")
 app.add_typer(group, name="group")
 app.add_typer(operator, name="operator")
+app.add_typer(approval, name="approval")
 app.add_typer(bank, name="bank")
 app.add_typer(detector, name="detector")
 app.add_typer(schedule, name="schedule")

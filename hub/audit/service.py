@@ -13,14 +13,11 @@ from alliance import checkpoint as notes
 from alliance import merkle
 from alliance.canonical import AuditEvent
 from alliance.errors import Corrupt, FailedPrecondition, InvalidInput
-from hub.audit import store
+from hub.audit import store, verification
 from hub.audit.store import StoredCheckpoint, StoredLeaf
 from hub.runtime.clock import Clock, micros
 
 BATCH = 1024
-# One page of leaves when the whole log is recomputed.
-_VERIFY_PAGE = 4096
-_RESTORE = "keep the database as evidence and restore a backup"
 
 
 class AuditService:
@@ -112,46 +109,4 @@ class AuditService:
         Raises:
             Corrupt: names the first leaf or node that differs.
         """
-        head = store.latest_checkpoint(tx)
-        frontier, size, nodes_seen = merkle.Frontier(), 0, 0
-        while page := store.leaves(tx, start=size, limit=_VERIFY_PAGE):
-            for offset, leaf in enumerate(page):
-                if leaf.leaf_index != size + offset:
-                    raise Corrupt(f"leaf {size + offset} is missing", reason="LOG_CORRUPT", remedy=_RESTORE)
-            frontier, nodes = frontier.append(merkle.leaf_hash(leaf.data) for leaf in page)
-            stored = store.read_nodes(tx, list(nodes))
-            for node, expected in nodes.items():
-                if stored.get(node) != expected:
-                    raise Corrupt(_differs(node), reason="LOG_CORRUPT", remedy=_RESTORE)
-            for leaf in page:
-                AuditEvent.from_bytes(leaf.data)
-            size, nodes_seen = size + len(page), nodes_seen + len(nodes)
-        self._compare(head, frontier, nodes_seen, store.node_count(tx))
-        return frontier.size, frontier.root, store.pending(tx)
-
-    def _compare(self, head: StoredCheckpoint | None, frontier: merkle.Frontier, nodes: int, stored_nodes: int) -> None:
-        if head is None:
-            if frontier.size:
-                raise Corrupt("leaves without a checkpoint", reason="LOG_CORRUPT", remedy=_RESTORE)
-            return
-        key = notes.NoteKey(name=self._origin, public_key=self._key.public_key())
-        signed = notes.open_note(head.note, origin=self._origin, key=key)
-        if frontier.size < signed.size:
-            raise Corrupt(f"leaf {frontier.size} is missing", reason="LOG_CORRUPT", remedy=_RESTORE)
-        if not (signed.size, signed.root) == (head.size, head.root) == (frontier.size, frontier.root):
-            raise Corrupt(
-                f"the checkpoint of {signed.size} leaves is not of the {frontier.size} leaves that are stored",
-                reason="LOG_CORRUPT",
-                remedy=_RESTORE,
-            )
-        if nodes != stored_nodes:
-            raise Corrupt(
-                f"{stored_nodes - nodes} nodes are stored that no leaf explains", reason="LOG_CORRUPT", remedy=_RESTORE
-            )
-
-
-def _differs(node: merkle.Node) -> str:
-    if node.level == 0:
-        return f"leaf {node.position} is not what was logged"
-    first = node.position << node.level
-    return f"the node over leaves {first} to {first + (1 << node.level) - 1} is not what they give"
+        return verification.verify(tx, notes.NoteKey(name=self._origin, public_key=self._key.public_key()))

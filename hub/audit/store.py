@@ -126,8 +126,14 @@ def enqueue(tx: Connection, data: bytes) -> None:
     tx.execute(_ENQUEUE, {"data": data})
 
 
-def queued(tx: Connection, limit: int) -> list[QueuedLeaf]:
-    rows = tx.execute(select(queue_table.c.id, queue_table.c.data).order_by(queue_table.c.id).limit(limit))
+def queued(tx: Connection, limit: int, *, after: int = 0) -> list[QueuedLeaf]:
+    """The oldest that wait."""
+    rows = tx.execute(
+        select(queue_table.c.id, queue_table.c.data)
+        .where(queue_table.c.id > after)
+        .order_by(queue_table.c.id)
+        .limit(limit)
+    )
     return [QueuedLeaf(row.id, bytes(row.data)) for row in rows]
 
 

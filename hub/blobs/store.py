@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, Table, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from alliance.names import Digest, GroupId, MemberId
 from hub.runtime.db import Int64, metadata
@@ -42,7 +43,10 @@ def find(tx: Connection, digest: Digest) -> StoredBlob | None:
 
 
 def add(tx: Connection, blob: StoredBlob, *, now: int) -> None:
-    tx.execute(insert(blob_table).values(digest=blob.digest, size=blob.size, create_time=now))
+    """Two members may have uploaded the same bytes at the same moment: there is one row either way."""
+    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(blob_table).values(digest=blob.digest, size=blob.size, create_time=now)
+    tx.execute(statement.on_conflict_do_nothing())
 
 
 def add_uploader(tx: Connection, digest: Digest, member: MemberId) -> None:

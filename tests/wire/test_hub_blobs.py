@@ -7,6 +7,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ from alliance.errors import (
 )
 from alliance.segments import MAX_BATCH_BYTES
 from alliance.v1 import blob_pb2 as pb
-from tests.kit.alliance import Alliance
+from tests.kit.alliance import Alliance, alliance
 from tests.kit.clock import ShiftedClock
 from tests.kit.member import CHUNK, RawMember
 
@@ -311,3 +313,14 @@ def test_a_download_is_cut_when_its_member_is_suspended(three: Alliance) -> None
         for _ in stream:
             pass
     assert caught.value.reason == "MEMBER_SUSPENDED"
+
+
+@pytest.mark.postgres
+def test_equal_bytes_of_two_members_at_once_are_one_blob(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """On PostgreSQL both find that it is not there yet; neither is turned away."""
+    url = request.getfixturevalue("postgres_databases").create()
+    with alliance(members=4, folder=tmp_path, url=url) as a, ThreadPoolExecutor(4) as pool:
+        for n in range(5):
+            data = b"the same %d" % n
+            done = list(pool.map(lambda member, data=data: member.upload(data), a.members))  # type: ignore[misc]  # because mypy cannot infer a bound default
+            assert [one.complete for one in done] == [True] * 4

@@ -1,0 +1,242 @@
+"""Each table of the store against what the log says of its rows; a difference is a `Finding`, never an exception."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import Connection, Row, select
+
+from alliance import canonical, entries
+from alliance.errors import AllianceError
+from alliance.names import GroupId, MemberId
+from alliance.v1 import fingerprint_pb2
+from hub.fsck.history import History, Said
+from hub.migrations.tables import metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One object that is not what the log says: where it is stored, its key, and what is wrong."""
+
+    table: str
+    key: str
+    problem: str
+
+
+def rows(tx: Connection, table: str) -> Iterator[Row[Any]]:
+    """Every row of a table, by its primary key, a page at a time in memory."""
+    found = metadata.tables[table]
+    query = select(found).order_by(*found.primary_key.columns).execution_options(yield_per=1000)
+    yield from tx.execute(query)
+
+
+def members(tx: Connection, said: History) -> Iterator[Finding]:
+    """Roles, standings and identities."""
+    seen = set()
+    for row in rows(tx, "member"):
+        seen.add(row.name)
+        yield from _compare("member", row.name, "role", row.role, said.roles.get(row.name))
+        if row.signing_key is None:
+            identity = None
+        else:
+            identity = canonical.identity_digest(bytes(row.signing_key), bytes(row.sealing_key))
+        if identity is not None or row.name in said.identities:
+            yield from _compare("member", row.name, "identity", identity, said.identities.get(row.name))
+        standing = said.standings.get(row.name, Said("invited", -1))
+        if row.standing != standing.value:
+            yield Finding(
+                table="member",
+                key=row.name,
+                problem=f"is {row.standing}, {_by(standing)} says {_shown(standing.value)}",
+            )
+    yield from _absent("member", set(said.roles) - seen, said.roles)
+
+
+def operators(tx: Connection, said: History) -> Iterator[Finding]:
+    seen = set()
+    for row in rows(tx, "operator"):
+        seen.add(row.name)
+        yield from _compare("operator", row.name, "role", row.role, said.operators.get(row.name))
+    yield from _absent("operator", set(said.operators) - seen, said.operators)
+
+
+def groups(tx: Connection, said: History) -> Iterator[Finding]:
+    """Groups, and who is in them."""
+    names = {row.name for row in rows(tx, "sharing_group")}
+    yield from _unexplained("sharing_group", names - set(said.groups))
+    yield from _absent("sharing_group", set(said.groups) - names, said.groups)
+    pairs = {(row.group_name, row.member) for row in rows(tx, "sharing_group_member")}
+    yield from _unexplained("sharing_group_member", pairs - set(said.group_members))
+    yield from _absent("sharing_group_member", set(said.group_members) - pairs, said.group_members)
+
+
+def admissions(tx: Connection, said: History, alliance: str) -> Iterator[Finding]:
+    """The signatures that admit."""
+    known = {row.name: row for row in rows(tx, "member")}
+    seen = set()
+    for row in rows(tx, "admission"):
+        seen.add((row.member, row.signer))
+        member = known[row.member]
+        own = canonical.identity_digest(bytes(member.signing_key or b""), bytes(member.sealing_key or b""))
+        signed = canonical.admission_bytes(alliance, MemberId(row.member), member.role, own)
+        digest = canonical.admission_digest(signed, bytes(row.signature))
+        key = _key((row.member, row.signer))
+        yield from _compare("admission", key, "signature", digest, said.admissions.get((row.member, row.signer)))
+    yield from _absent("admission", set(said.admissions) - seen, said.admissions)
+
+
+def epochs(tx: Connection, said: History) -> Iterator[Finding]:
+    """Commitments to keys, and the keys sealed to members."""
+    seen, sealed = set(), set()
+    for row in rows(tx, "key_epoch"):
+        key = (row.group_name, row.epoch)
+        seen.add(key)
+        yield from _compare("key_epoch", _key(key), "commitment", bytes(row.commitment), said.epochs.get(key))
+        if key in said.epochs and row.creator != said.epoch_creators[key]:
+            yield Finding(
+                table="key_epoch",
+                key=_key(key),
+                problem=f"is by {row.creator}, {_by(said.epochs[key])} says {said.epoch_creators[key]}",
+            )
+    yield from _absent("key_epoch", set(said.epochs) - seen, said.epochs)
+    for row in rows(tx, "key_wrap"):
+        wrap = (GroupId(row.group_name), row.epoch, row.recipient)
+        sealed.add(wrap)
+        digest, known = canonical.sha256(bytes(row.sealed)), said.wraps.get(wrap, [])
+        if digest not in [one.value for one in known]:
+            yield from _compare("key_wrap", _key(wrap), "sealed key", digest, known[-1] if known else None)
+    yield from _absent("key_wrap", set(said.wraps) - sealed, {key: found[-1] for key, found in said.wraps.items()})
+
+
+def banks(tx: Connection, said: History) -> Iterator[Finding]:
+    """Banks, their entries one by one, and the chain over them."""
+    heads, counts = {}, dict.fromkeys(said.entries, 0)
+    for row in rows(tx, "bank"):
+        heads[row.name] = (row.head_seq, bytes(row.head_digest))
+        yield from _compare("bank", row.name, "group", row.group_name, said.banks.get(row.name))
+    yield from _absent("bank", set(said.banks) - set(heads), said.banks)
+    bank, chain, seq = "", bytes(canonical.CHAIN_START), 0
+    ends: dict[str, tuple[int, bytes]] = {name: (0, bytes(canonical.CHAIN_START)) for name in heads}
+    for row in rows(tx, "bank_entry"):
+        if row.bank != bank:
+            bank, chain, seq = row.bank, bytes(canonical.CHAIN_START), 0
+        key, problem, digest = _key((row.bank, row.seq)), "", b""
+        try:
+            entry = fingerprint_pb2.BankEntry.FromString(bytes(row.body))
+            digest = _signed(entry)
+            chain = entries.chain(chain, entry)
+            problem = _columns(row, entry) or ("" if bytes(entry.chain_digest) == chain else "its chain digest differs")
+        except (DecodeError, AllianceError) as error:
+            problem = f"cannot be read: {error}"
+        listed = said.entries.get(row.bank, [])
+        while seq + 1 < row.seq:
+            seq += 1
+            yield Finding(table="bank_entry", key=_key((row.bank, seq)), problem=_missing(listed, seq))
+        seq = row.seq
+        if digest:
+            found = listed[seq - 1] if seq <= len(listed) else None
+            yield from _compare("bank_entry", key, "signed content", digest, found)
+        if problem:
+            yield Finding(table="bank_entry", key=key, problem=problem)
+        ends[bank], counts[bank] = (seq, chain), seq
+    for name, listed in said.entries.items():
+        for lost in range(counts.get(name, 0) + 1, len(listed) + 1):
+            yield Finding(table="bank_entry", key=_key((name, lost)), problem=_missing(listed, lost))
+    for name, head in heads.items():
+        if head != ends[name]:
+            yield Finding(table="bank", key=name, problem="its head is not that of its entries")
+
+
+def federation(tx: Connection, said: History) -> Iterator[Finding]:
+    """Released models, results of rounds, members' updates."""
+    for row in rows(tx, "detector"):
+        model = said.models.get(row.name)
+        yield from _compare("detector", row.name, "model", bytes(row.model_digest), model)
+    for row in rows(tx, "round"):
+        key = f"rounds/{row.id}"
+        result = bytes(row.result_digest or b"")
+        if row.state == "released" or key in said.results:
+            yield from _compare("round", key, "result", result, said.results.get(key))
+    for row in rows(tx, "round_participant"):
+        found = said.updates.get((f"rounds/{row.round}", row.member))
+        if found is not None:
+            key = _key((f"rounds/{row.round}", row.member))
+            yield from _compare("round_participant", key, "update", bytes(row.update_digest or b""), found)
+
+
+def blobs(tx: Connection, read: Callable[[bytes], Iterator[bytes]]) -> Iterator[Finding]:
+    """The bytes on disk against the digests they are stored under. `read` raises OSError."""
+    for row in rows(tx, "blob"):
+        digest, size, found = bytes(row.digest), 0, hashlib.sha256()
+        try:
+            for chunk in read(digest):
+                size += len(chunk)
+                found.update(chunk)
+        except OSError as error:
+            yield Finding(table="blob", key=digest.hex(), problem=f"its file cannot be read: {error.strerror}")
+            continue
+        if size != row.size:
+            yield Finding(table="blob", key=digest.hex(), problem=f"its file has {size} bytes, not {row.size}")
+        elif found.digest() != digest:
+            yield Finding(table="blob", key=digest.hex(), problem=f"its file has the digest {found.hexdigest()}")
+
+
+def _signed(entry: fingerprint_pb2.BankEntry) -> bytes:
+    """The digest that the log has of an entry."""
+    if entry.HasField("batch"):
+        return canonical.sha256(entries.batch_bytes(entry.batch))
+    return canonical.sha256(entries.tombstone_bytes(entry.tombstone))
+
+
+def _columns(row: Row[Any], entry: fingerprint_pb2.BankEntry) -> str:
+    """What stands beside the body must be what it says."""
+    batch = entry.batch if entry.HasField("batch") else None
+    beside: dict[str, tuple[object, object]] = {
+        "seq": (row.seq, entry.seq),
+        "publisher": (row.publisher, batch.publisher if batch else entry.tombstone.publisher),
+        "batch_digest": (bytes(row.batch_digest) if row.batch_digest else None, bytes(batch.digest) if batch else None),
+        "row_count": (row.row_count, batch.row_count if batch else 0),
+        "size": (row.size, batch.size if batch else 0),
+    }
+    wrong = [name for name, (stored, told) in beside.items() if stored != told]
+    return f"its {', '.join(wrong)} is not what its body says" if wrong else ""
+
+
+def _compare(table: str, key: str, what: str, found: bytes | str | None, said: Said | None) -> Iterator[Finding]:
+    if said is None:
+        yield Finding(table=table, key=key, problem="the log says nothing of it")
+    elif found != said.value:
+        shown = _shown(said.value)
+        yield Finding(table=table, key=key, problem=f"its {what} is {_shown(found)}, {_by(said)} says {shown}")
+
+
+def _absent(table: str, keys: set[Any], said: dict[Any, Said]) -> Iterator[Finding]:
+    for key in sorted(keys):
+        yield Finding(table=table, key=_key(key), problem=f"is missing, {_by(said[key])} says it was made")
+
+
+def _unexplained(table: str, keys: set[Any]) -> Iterator[Finding]:
+    for key in sorted(keys):
+        yield Finding(table=table, key=_key(key), problem="the log says nothing of it")
+
+
+def _missing(listed: list[Said], seq: int) -> str:
+    return f"is missing, {_by(listed[seq - 1])} says it was made" if seq <= len(listed) else "is missing"
+
+
+def _by(said: Said) -> str:
+    return f"leaf {said.leaf}" if said.leaf >= 0 else "the log"
+
+
+def _key(key: object) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _shown(value: bytes | str | None) -> str:
+    if value is None:
+        return "none"
+    return value.hex() if isinstance(value, bytes) else value

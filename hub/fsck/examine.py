@@ -1,0 +1,68 @@
+"""Recomputes the log, then holds the store against it; reads one moment, changes nothing, may run beside a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from alliance import checkpoint as notes
+from alliance.errors import AllianceError
+from alliance.names import Digest
+from hub.audit import verification
+from hub.blobs.files import CHUNK, BlobFiles
+from hub.fsck import checks
+from hub.fsck.checks import Finding
+from hub.fsck.history import History
+from hub.runtime.db import Database
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """`size` and `root` are of the log as it was recomputed, 0 and empty where it does not hold."""
+
+    size: int
+    root: bytes
+    findings: list[Finding]
+
+
+def examine(db: Database, blobs: Path, *, alliance: str, key: notes.NoteKey, progress: Progress) -> Result:
+    """Everything there is to find, each with its table, its key and what the log says."""
+    size, root, findings = 0, b"", []
+    with db.read() as tx:
+        progress("log")
+        try:
+            size, root, _ = verification.verify(tx, key)
+        except AllianceError as error:
+            findings.append(Finding(table="audit_leaf", key="", problem=str(error.message)))
+        try:
+            history = History.of(verification.all_leaves(tx))
+        except AllianceError as error:
+            findings.append(Finding(table="audit_leaf", key="", problem=str(error.message)))
+            return Result(size=size, root=root, findings=findings)
+        for name, found in _steps(tx, history, blobs, alliance):
+            progress(name)
+            findings += found
+    return Result(size=size, root=root, findings=findings)
+
+
+def _steps(tx: Connection, said: History, blobs: Path, alliance: str) -> Iterator[tuple[str, Iterator[Finding]]]:
+    files = BlobFiles(blobs)
+
+    def read(digest: bytes) -> Iterator[bytes]:
+        with files.path(Digest(digest)).open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    yield "members", checks.members(tx, said)
+    yield "operators", checks.operators(tx, said)
+    yield "groups", checks.groups(tx, said)
+    yield "admissions", checks.admissions(tx, said, alliance)
+    yield "keys", checks.epochs(tx, said)
+    yield "banks", checks.banks(tx, said)
+    yield "detectors", checks.federation(tx, said)
+    yield "blobs", checks.blobs(tx, read)

@@ -1,0 +1,107 @@
+"""What the log says there must be: one pass over its leaves, pure.
+
+Leaves that wait in the queue count too: they committed with what they are of.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from alliance.canonical import AuditEvent
+
+_STANDINGS = {
+    "member_enrolled": "active",
+    "member_suspended": "suspended",
+    "member_reinstated": "active",
+    "member_expelled": "expelled",
+    "member_left": "left",
+}
+
+
+class Said(NamedTuple):
+    """What a leaf says: a digest or a word, and which leaf it is."""
+
+    value: bytes | str
+    leaf: int
+
+
+@dataclass(slots=True)
+class History:
+    """By the key of the object that the store must have."""
+
+    roles: dict[str, Said] = field(default_factory=dict)
+    identities: dict[str, Said] = field(default_factory=dict)
+    standings: dict[str, Said] = field(default_factory=dict)
+    operators: dict[str, Said] = field(default_factory=dict)
+    groups: dict[str, Said] = field(default_factory=dict)
+    group_members: dict[tuple[str, str], Said] = field(default_factory=dict)
+    admissions: dict[tuple[str, str], Said] = field(default_factory=dict)
+    epochs: dict[tuple[str, int], Said] = field(default_factory=dict)
+    epoch_creators: dict[tuple[str, int], str] = field(default_factory=dict)
+    wraps: dict[tuple[str, int, str], list[Said]] = field(default_factory=lambda: defaultdict(list))
+    banks: dict[str, Said] = field(default_factory=dict)
+    # In the order of the bank's own numbers: whoever appends holds the bank until it commits.
+    entries: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
+    models: dict[str, Said] = field(default_factory=dict)
+    detector_of: dict[str, str] = field(default_factory=dict)
+    results: dict[str, Said] = field(default_factory=dict)
+    updates: dict[tuple[str, str], Said] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, leaves: Iterable[bytes]) -> History:
+        """Raises: Corrupt for a leaf that is none."""
+        history = cls()
+        for index, data in enumerate(leaves):
+            history._read(AuditEvent.from_bytes(data), index)
+        return history
+
+    def _read(self, leaf: AuditEvent, index: int) -> None:
+        event, _, detail = leaf.event.partition(":")
+        subject, digest = leaf.subject, Said(leaf.digest, index)
+        if event in _STANDINGS:
+            self.standings[subject] = Said(_STANDINGS[event], index)
+        match event:
+            case "member_invited":
+                self.roles[subject] = Said(detail, index)
+            case "member_enrolled":
+                self.roles[subject], self.identities[subject] = Said(detail, index), digest
+            case "member_expelled" | "member_left":
+                self.group_members = {key: said for key, said in self.group_members.items() if key[1] != subject}
+            case "admission_signed":
+                self.admissions[subject, detail] = digest
+            case "operator_certified":
+                self.operators[subject] = Said(detail, index)
+            case "group_created":
+                self.groups[subject] = digest
+            case "group_joined":
+                self.group_members[detail, subject] = digest
+            case "epoch_created":
+                self.epochs[subject, int(detail)] = digest
+                self.epoch_creators[subject, int(detail)] = leaf.actor
+            case "key_wrapped":
+                group, _, number = detail.rpartition(":")
+                self.wraps[group, int(number), subject].append(digest)
+            case "bank_created":
+                self.banks[subject] = Said(detail, index)
+            case "batch_published" | "rows_withdrawn":
+                self.entries[subject].append(digest)
+            case _:
+                self._federated(event, detail, leaf, digest)
+
+    def _federated(self, event: str, detail: str, leaf: AuditEvent, digest: Said) -> None:
+        match event:
+            case "detector_proposed":
+                self.models[leaf.subject] = digest
+            case "round_planned" if detail:
+                self.detector_of[leaf.subject] = detail
+            case "round_released":
+                self.results[leaf.subject] = digest
+                if leaf.digest and leaf.subject in self.detector_of:
+                    self.models[self.detector_of[leaf.subject]] = digest
+            case "slot_reported":
+                self.updates[leaf.subject, detail] = digest
+            case _:
+                pass
