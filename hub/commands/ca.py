@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alliance.output import show, show_one
+from hub.commands.approvals import decided
 from hub.commands.context import JSON, client
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ca_rotate(context: typer.Context, overlap: int = OVERLAP, as_json: bool = JS
     from alliance.v1 import pki_pb2 as pb
 
     with client(context) as hub:
-        made = hub.call(pb.RotateCaRequest(overlap_seconds=overlap), pb.RotateCaResponse)
+        made = decided(hub, pb.RotateCaRequest(overlap_seconds=overlap), pb.RotateCaResponse)
     show_one(_row(made.authority), as_json=as_json)
 
 
@@ -103,7 +104,7 @@ def ca_install(
 
     ders = [one.public_bytes(serialization.Encoding.DER) for one in anchors.read_pem(file.read_bytes())]
     with client(context) as hub:
-        made = hub.call(pb.InstallCaRequest(certificates=ders, overlap_seconds=overlap), pb.InstallCaResponse)
+        made = decided(hub, pb.InstallCaRequest(certificates=ders, overlap_seconds=overlap), pb.InstallCaResponse)
     show_one(_row(made.authority), as_json=as_json)
 
 
@@ -120,8 +121,10 @@ def ca_retire(
 
     if not yes:
         typer.confirm("retire it now? who still uses its certificates must be invited anew", abort=True, err=True)
+    with client(context):
+        pass  # renews this operator's own certificate, lest it be revoked with the rest
     with client(context) as hub:
-        done = hub.call(pb.RetireCaRequest(name=qualified("authorities", name)), pb.RetireCaResponse)
+        done = decided(hub, pb.RetireCaRequest(name=qualified("authorities", name)), pb.RetireCaResponse)
     show_one({**_row(done.authority), "revoked": done.revoked}, as_json=as_json)
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import Connection
 
@@ -139,7 +139,7 @@ class RotationService:
         anchor = made.anchor_certificate
         self._audit.record(
             tx,
-            event=anchors.ADDED,
+            event="ca_added",
             actor=actor,
             subject=anchors.name_of(anchor),
             digest=anchors.digest_of(anchor),
@@ -159,7 +159,7 @@ class RotationService:
         for gone in dict.fromkeys(one.anchor_certificate for one in changed if one.phase is Phase.RETIRED):
             if gone not in model.anchors_of(after):
                 subject, digest = anchors.name_of(gone), anchors.digest_of(gone)
-                self._audit.record(tx, event=anchors.RETIRED, actor=actor, subject=subject, digest=digest)
+                self._audit.record(tx, event="ca_retired", actor=actor, subject=subject, digest=digest)
 
     def _startable(self, tx: Connection) -> Sequence[Authority]:
         """The authorities, all in the database; none is on its way in. Raises: FailedPrecondition."""
@@ -204,7 +204,7 @@ def _installable(
             anchors.require_vouched(anchor, cross, trusted)
         elif cross:
             raise ValueError("the root is trusted already")
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, Corrupt) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound, Corrupt) as error:
         raise InvalidInput(
             f"these certificates make no authority of this alliance: {error}"[:300],
             reason="CA_CERTIFICATES_INVALID",

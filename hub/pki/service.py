@@ -7,7 +7,7 @@ that follow are in the database, their keys sealed under the same passphrase, so
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -198,6 +198,14 @@ class PkiService:
                 reason="CERTIFICATE_REVOKED",
                 remedy="ask the operator for a new invitation",
             )
+
+    def live(self, tx: Connection, subjects: Collection[str]) -> set[str]:
+        """Those of the members and operators whose certificate is neither expired nor revoked."""
+        return store.live_subjects(tx, subjects, now=micros(self._clock()))
+
+    def live_serials(self, tx: Connection, serials: Collection[int]) -> set[int]:
+        """Those that `require_live` accepts."""
+        return store.live_serials(tx, serials)
 
     def revoke(self, tx: Connection, subject: str) -> int:
         return store.revoke_all(tx, subject, now=micros(self._clock()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
 from hub.pki.model import Authority, Phase
-from hub.runtime.db import Int64, metadata
+from hub.runtime.db import Int64, batched, metadata
 
 certificate_table = Table(
     "certificate",
@@ -58,6 +60,27 @@ def is_live(tx: Connection, serial: int) -> bool:
     """Issued here and not revoked."""
     row = tx.execute(_REVOKED, {"serial": f"{serial:x}"}).first()
     return row is not None and row.revoke_time is None
+
+
+def live_subjects(tx: Connection, subjects: Collection[str], *, now: int) -> set[str]:
+    """Those of them that hold a certificate which is neither expired nor revoked."""
+    chosen = select(certificate_table.c.subject).where(
+        certificate_table.c.subject.in_(subjects),
+        certificate_table.c.revoke_time.is_(None),
+        certificate_table.c.not_after > now,
+    )
+    return {row.subject for row in tx.execute(chosen)}
+
+
+def live_serials(tx: Connection, serials: Collection[int]) -> set[int]:
+    """Those of the serials that were issued here and not revoked."""
+    found: set[int] = set()
+    for some in batched([f"{serial:x}" for serial in serials]):
+        query = select(certificate_table.c.serial).where(
+            certificate_table.c.serial.in_(some), certificate_table.c.revoke_time.is_(None)
+        )
+        found |= {int(row.serial, 16) for row in tx.execute(query)}
+    return found
 
 
 def revoke_all(tx: Connection, subject: str, *, now: int, agent: str | None = None) -> int:

@@ -118,7 +118,11 @@ def leaf(
     not_before: dt.datetime,
     not_after: dt.datetime,
 ) -> x509.Certificate:
-    """A leaf with one SPIFFE URI that does not outlive its issuer; `names` are DNS names or IP addresses, for the hub's own certificate."""
+    """A leaf with one SPIFFE URI that does not outlive its issuer.
+
+    Args:
+        names: DNS names or IP addresses, for the hub's own certificate.
+    """
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] if not server else [ExtendedKeyUsageOID.SERVER_AUTH]
     alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe)]
     alternatives += [_general_name(name) for name in names]

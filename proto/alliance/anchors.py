@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import verification
 
@@ -68,7 +68,7 @@ def require_vouched(anchor: x509.Certificate, cross: bytes, trusted: Iterable[x5
             raise ValueError("what was signed is another authority")
         if not any(issued(signed, one) for one in trusted):
             raise ValueError("no trusted authority signed it")
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
         raise Corrupt(
             f"the hub names a certificate authority that the trusted one does not vouch for: {error}",
             reason="ANCHOR_FORGED",
@@ -87,7 +87,7 @@ def verify_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate]) ->
         start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         policy = verification.PolicyBuilder().store(store).time(start + (end - start) / 2)
         policy.build_client_verifier().verify(leaf, others)
-    except (ValueError, verification.VerificationError) as error:
+    except (ValueError, UnsupportedAlgorithm, verification.VerificationError) as error:
         raise Corrupt(f"the certificate is not of this alliance: {error}"[:300], reason="CERTIFICATE_WRONG") from error
     return leaf
 
@@ -130,6 +130,6 @@ def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether `issuer` has signed `certificate` directly."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -18,7 +19,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance import canonical, checkpoint, cosignature, tls
 from alliance.status import DOMAIN
-from alliance.v1 import audit_pb2, blob_pb2, enrolment_pb2, federation_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from alliance.v1 import (
+    audit_pb2,
+    blob_pb2,
+    enrolment_pb2,
+    federation_pb2,
+    fingerprint_pb2,
+    key_pb2,
+    membership_pb2,
+    pki_pb2,
+)
 from hub.runtime.access import TABLE, Listener
 from hub.runtime.caller import MEMBERS
 from tests.kit.alliance import Alliance, alliance
@@ -139,6 +149,7 @@ class Scene:
             ),
             fingerprint_pb2.ListHitsRequest(bank=bank, page_size=1),
             *self._federation(),
+            *self._authorities(),
             audit_pb2.ListLeavesRequest(page_size=1),
             audit_pb2.GetInclusionProofRequest(tree_size=2),
             audit_pb2.GetConsistencyProofRequest(first_tree_size=1, second_tree_size=2),
@@ -163,6 +174,16 @@ class Scene:
                 witness_certificate=member.sign(certified),
                 signature=cosignature.cosign(text, key=key, time=1_700_000_000),
             )
+        )
+
+    def _authorities(self) -> tuple[Message, ...]:
+        """A CA that is no intermediate, so that the sweep installs nothing."""
+        anchor = self.a.hub.services.pki.ca.public_bytes(serialization.Encoding.DER)
+        return (
+            pki_pb2.RotateCaRequest(overlap_seconds=3600),
+            pki_pb2.InstallCaRequest(certificates=[anchor, anchor], overlap_seconds=3600),
+            pki_pb2.RetireCaRequest(name=f"authorities/{'0' * 40}"),
+            pki_pb2.RenewOperatorCertificateRequest(certificate_request=tls.certificate_request(tls.new_channel_key())),
         )
 
     def _federation(self) -> tuple[Message, ...]:
