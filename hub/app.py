@@ -22,6 +22,9 @@ from sqlalchemy import Connection
 from alliance import channel, sealed_file
 from alliance.names import MemberId
 from alliance.v1 import membership_pb2
+from hub.approvals.model import Policy
+from hub.approvals.rpc import ConsoleRpc
+from hub.approvals.service import ApprovalService, Call
 from hub.audit.rpc import AuditRpc
 from hub.audit.sequencer import SECONDS as SEQUENCER_SECONDS
 from hub.audit.sequencer import Sequencer
@@ -46,6 +49,7 @@ from hub.membership.agents import AgentService
 from hub.membership.enrolment import EnrolmentService
 from hub.membership.enrolment_rpc import EnrolmentRpc
 from hub.membership.identities import IdentityService
+from hub.membership.operators import OperatorService
 from hub.membership.rpc import Look, MembershipRpc, Shown
 from hub.membership.service import MembershipService
 from hub.migrations import require_current
@@ -55,19 +59,22 @@ from hub.pki.rotation import RotationService
 from hub.pki.rpc import PkiRpc
 from hub.pki.service import PkiService, load_log_key
 from hub.runtime import server
-from hub.runtime.access import Listener
+from hub.runtime.access import TABLE, Listener
 from hub.runtime.caller import MEMBERS, Caller
 from hub.runtime.changes import Changes, Topic
 from hub.runtime.clock import Clock, micros, utc_now
 from hub.runtime.db import Database, ProcessLock
-from hub.runtime.edge import Edge, Guard, Runtime
+from hub.runtime.edge import Edge, Guard, Runtime, implementation, parser
 from hub.runtime.idempotency import forget_old
 from hub.runtime.metrics import Metrics
 from hub.runtime.periodic import Periodic
+from hub.runtime.streams import Streams
 
 log = structlog.get_logger()
 STOP_GRACE = 5.0
 HOUSEKEEPING_SECONDS = 600.0
+# Their mutations may end somebody's right to an open stream.
+STANDING_SERVICES = frozenset({"ConsoleService", "EnrolmentService", "MembershipService", "PkiService"})
 DESCRIPTORS = {name: service for file in channel.FILES for name, service in file.DESCRIPTOR.services_by_name.items()}
 
 
@@ -83,6 +90,7 @@ class Services:
     enrolment: EnrolmentService
     admissions: AdmissionService
     agents: AgentService
+    operators: OperatorService
     identities: IdentityService
     keys: KeyService
     blobs: BlobService
@@ -149,6 +157,7 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         enrolment=enrolment,
         admissions=admissions,
         agents=agents,
+        operators=OperatorService(pki=pki, audit=audit),
         identities=IdentityService(alliance=settings.alliance_name, audit=audit, clock=clock),
         keys=keys,
         blobs=blobs,
@@ -184,6 +193,17 @@ def looks_of(services: Services) -> Mapping[Topic, Look]:
     return {Topic.SHARING: sharing, Topic.TASKS: tasks}
 
 
+def calls_for_two(targets: Mapping[str, object]) -> dict[str, Call]:
+    """By RPC, what is done when a second admin has approved it."""
+    methods = (method for name in targets for method in DESCRIPTORS[name].methods)
+    named = {f"{method.containing_service.full_name}/{method.name}": method for method in methods}
+    return {
+        name: Call(parse=parser(method), do=implementation(targets[method.containing_service.name], method))
+        for name, method in named.items()
+        if TABLE[name].two_admins is not None
+    }
+
+
 class Hub:
     """A serving hub: two listeners, the sequencer, the compactor, housekeeping."""
 
@@ -207,7 +227,17 @@ class Hub:
             Periodic("housekeeping", self._housekeep, seconds=HOUSEKEEPING_SECONDS),
         )
         self._changes = Changes()
+        self._streams = Streams(db=services.db, pool=self._pool, clock=clock, callers=services.membership.callers)
         self._runner: Runner | None = None
+        # What two admins may be needed for; filled when the services' edges are made.
+        self._calls: dict[str, Call] = {}
+        self._approvals = ApprovalService(
+            policy=Policy(settings.approvals_two_admins),
+            operators=services.operators,
+            audit=services.audit,
+            calls=self._calls,
+            clock=clock,
+        )
         self._servers: list[grpc.aio.Server] = []
         self.address = ""
         self.enrolment_address = ""
@@ -224,6 +254,8 @@ class Hub:
             metrics=self.metrics,
             changes=self._changes,
             authenticate=services.membership.authenticate,
+            require_one_suffices=self._approvals.require_one_suffices,
+            streams=self._streams,
         )
         # The listeners know each other's address before they serve; ports may be chosen by the system.
         guard = Guard(runtime, Listener.MAIN)
@@ -234,6 +266,7 @@ class Hub:
             settings.server_enrolment_address, enrolment_port
         )
         targets = self._targets()
+        self._calls |= calls_for_two(targets)
         edge = Edge(runtime, Listener.MAIN)
         main.add_generic_rpc_handlers(
             tuple(
@@ -258,6 +291,7 @@ class Hub:
             await listener.start()
         for periodic in self._periodic:
             periodic.start()
+        self._streams.start()
         self._start_rounds()
         if settings.metrics_address:
             self.metrics.serve(settings.metrics_address)
@@ -267,6 +301,7 @@ class Hub:
     async def stop(self) -> None:
         """Lets calls in progress finish for a few seconds; the log integrates what is queued."""
         await asyncio.gather(*(listener.stop(STOP_GRACE) for listener in self._servers))
+        await self._streams.stop()
         if self._runner is not None:
             self._runner.stop()
         for periodic in self._periodic:
@@ -277,7 +312,13 @@ class Hub:
 
     def _committed(self, service: str) -> Callable[[], None]:
         """A watch shows of rounds only a member's task, and whom that concerns the rounds themselves tell."""
-        return _nobody if service == "FederationService" else self._changes.bump
+        if service == "FederationService":
+            return _nobody
+        return self._standing_changed if service in STANDING_SERVICES else self._changes.bump
+
+    def _standing_changed(self) -> None:
+        self._streams.wake()
+        self._changes.bump()
 
     def _start_rounds(self) -> None:
         """What rounds ask of members wakes their watchers, on their own loop; what is left to do wakes the runner."""
@@ -299,6 +340,7 @@ class Hub:
                 WitnessService(alliance=settings.alliance_name, require_signed=services.membership.require_signed),
             ),
             "BlobService": BlobRpc(services.blobs),
+            "ConsoleService": ConsoleRpc(self._approvals, services.operators),
             "EnrolmentService": EnrolmentRpc(
                 services.enrolment,
                 services.agents,

@@ -14,6 +14,7 @@ from alliance.errors import FailedPrecondition, InvalidInput
 FILE = "hub.toml"
 ENV_PREFIX = "ALLIANCE_HUB"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TWO_ADMINS = ("auto", "always", "never")
 SHORTEST_HOURS, LONGEST_HOURS = 1 / 3600, 366 * 24.0
 
 
@@ -44,6 +45,9 @@ class Settings:
     membership_certificate_hours: float = 24.0
     # How long a new authority is announced before it issues, and the least time the old one is trusted after that.
     ca_overlap_hours: float = 72.0
+    # Whether two admins expel, make admins, revoke operators and change authorities: auto (where there are two),
+    # always or never.
+    approvals_two_admins: str = "auto"
     fingerprints_segment_entries: int = 64
     fingerprints_segment_bytes: int = 8 << 20
 
@@ -67,6 +71,12 @@ class Settings:
             if not (address == "" and optional) and not (host and port.isdecimal() and int(port) <= 65535):
                 raise InvalidInput(f"{address!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it")
         check_cosigners(self.membership_admission_cosigners, field="membership.admission_cosigners")
+        if self.approvals_two_admins not in TWO_ADMINS:
+            raise InvalidInput(
+                f"{self.approvals_two_admins!r} is no policy",
+                field="approvals.two_admins",
+                remedy=f"use one of {', '.join(TWO_ADMINS)}",
+            )
         if self.log_level not in LOG_LEVELS:
             raise InvalidInput(
                 f"{self.log_level!r} is not a level", field="log.level", remedy=f"use one of {', '.join(LOG_LEVELS)}"

@@ -93,7 +93,7 @@ def _first_admin(home: Home, settings: Settings, operator: OperatorId) -> None:
 
 def write_kit(folder: Path, *, key: bytes, chain: bytes, ca: bytes, hub: str) -> None:
     """An operator's kit: what `alliance-hub` needs to speak to the hub as that operator, also from elsewhere."""
-    folder.mkdir(parents=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "key.pem").touch(mode=0o600)
     (folder / "key.pem").write_bytes(key)
     (folder / "certificate.pem").write_bytes(chain)

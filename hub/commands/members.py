@@ -1,13 +1,13 @@
-"""member, group, operator: who is in the alliance."""
+"""member, group: who is in the alliance, and who shares with whom."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from alliance.output import show, show_one
+from hub.commands.approvals import decided
 from hub.commands.context import JSON, client
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 member = typer.Typer(no_args_is_help=True, help="Invite, list, suspend, reinstate and expel members.")
 group = typer.Typer(no_args_is_help=True, help="Create sharing groups and add members.")
-operator = typer.Typer(no_args_is_help=True, help="Certificates for console users.")
 NAME = typer.Argument(..., help="NAME or members/NAME.")
 REASON = typer.Option(..., "--reason", help="Why; kept at the hub and shown to operators.")
 
@@ -113,7 +112,7 @@ def expel(
         typer.confirm(f"expel {name} for good?", abort=True, err=True)
     with client(context) as hub:
         request = pb.ExpelMemberRequest(name=_member(name), reason=reason)
-        show_one(_row(hub.call(request, pb.ExpelMemberResponse).member), as_json=as_json)
+        show_one(_row(decided(hub, request, pb.ExpelMemberResponse).member), as_json=as_json)
 
 
 @group.command("create")
@@ -146,38 +145,6 @@ def list_groups(context: typer.Context, as_json: bool = JSON) -> None:
     with client(context) as hub:
         found = hub.pages(pb.ListGroupsRequest(), pb.ListGroupsResponse, lambda page: page.groups)
         show([_group_row(one) for one in found], as_json=as_json)
-
-
-@operator.command("add")
-def add_operator(
-    context: typer.Context,
-    name: str,
-    role: str = typer.Option(..., help="viewer, operator, admin or auditor."),
-    out: Path = typer.Option(..., help="New folder for the operator's kit: key, certificate, CA, hub address."),
-) -> None:
-    """Issue a certificate to a console user; the key is made here and never sent."""
-    from alliance import tls
-    from alliance.errors import AlreadyExists, InvalidInput
-    from alliance.names import operator_id, qualified
-    from alliance.v1 import enrolment_pb2 as pb
-    from hub.setup import write_kit
-
-    if out.exists():
-        raise AlreadyExists(f"{out} exists", field="out", remedy="name a new folder")
-    wanted = f"CONSOLE_ROLE_{role.upper()}"
-    if wanted not in pb.ConsoleRole.keys():  # noqa: SIM118  # because an enum wrapper is no mapping
-        raise InvalidInput(f"unknown role {role!r}", field="role", remedy="use viewer, operator, admin or auditor")
-    key = tls.new_channel_key()
-    with client(context) as hub:
-        request = pb.IssueOperatorCertificateRequest(
-            operator=operator_id(qualified("operators", name)),
-            role=wanted,
-            certificate_request=tls.certificate_request(key),
-        )
-        issued = hub.call(request, pb.IssueOperatorCertificateResponse)
-        chain = tls.chain_pem(list(issued.certificate_chain))
-        write_kit(out, key=tls.private_pem(key), chain=chain, ca=hub.roots, hub=hub.address)
-    typer.echo(f"kit for {name} ({role}) in {out}")
 
 
 def _role(role: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from alliance.names import GroupId, MemberId, OperatorId
 from hub.membership.model import ConsoleRole, Group, Identity, Invitation, Member, Operator, Role, Standing
-from hub.runtime.db import Int64, metadata
+from hub.runtime.db import Int64, batched, metadata
 
 
 def _one_of(column: str, values: Sequence[str]) -> CheckConstraint:
@@ -139,6 +139,14 @@ def members(tx: Connection, *, after: str | None, limit: int) -> list[Member]:
     return [_member(row) for row in tx.execute(query)]
 
 
+def members_named(tx: Connection, names: Collection[MemberId]) -> list[Member]:
+    """Those of the members that there are."""
+    found: list[Member] = []
+    for some in batched(names):
+        found += map(_member, tx.execute(_members().where(member_table.c.name.in_(some))))
+    return found
+
+
 def add_member(tx: Connection, member: Member) -> None:
     tx.execute(insert(member_table).values(name=member.id, **_columns(member)))
 
@@ -200,11 +208,30 @@ def use_invitation(tx: Connection, secret_digest: bytes, *, now: int) -> bool:
 
 def find_operator(tx: Connection, operator: OperatorId) -> Operator | None:
     row = tx.execute(select(operator_table).where(operator_table.c.name == operator)).first()
-    return None if row is None else Operator(id=OperatorId(row.name), role=ConsoleRole(row.role))
+    return None if row is None else _operator(row)
 
 
 def add_operator(tx: Connection, operator: Operator) -> None:
     tx.execute(insert(operator_table).values(name=operator.id, role=operator.role.value))
+
+
+def operators(tx: Connection, *, after: str | None, limit: int) -> list[Operator]:
+    """By name."""
+    chosen = select(operator_table).order_by(operator_table.c.name).limit(limit)
+    if after is not None:
+        chosen = chosen.where(operator_table.c.name > after)
+    return [_operator(row) for row in tx.execute(chosen)]
+
+
+def lock_operators(tx: Connection) -> dict[OperatorId, Operator]:
+    """All of them; nobody else revokes one until this transaction ends."""
+    chosen = select(operator_table).order_by(operator_table.c.name).with_for_update()
+    return {one.id: one for one in map(_operator, tx.execute(chosen))}
+
+
+def admins(tx: Connection) -> list[OperatorId]:
+    chosen = select(operator_table.c.name).where(operator_table.c.role == ConsoleRole.ADMIN.value)
+    return [OperatorId(row.name) for row in tx.execute(chosen)]
 
 
 def find_group(tx: Connection, group: GroupId) -> Group | None:
@@ -273,6 +300,10 @@ def _columns(member: Member) -> dict[str, Any]:
         "create_time": member.create_time,
         "enrol_time": member.enrol_time,
     }
+
+
+def _operator(row: Row[Any]) -> Operator:
+    return Operator(id=OperatorId(row.name), role=ConsoleRole(row.role))
 
 
 def _member(row: Row[Any]) -> Member:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hub.approvals import store as approvals
 from hub.audit import store as audit
 from hub.blobs import store as blobs
 from hub.federation import round_store as rounds
@@ -19,6 +20,7 @@ from hub.runtime.db import metadata
 __all__ = [
     "admissions",
     "agents",
+    "approvals",
     "audit",
     "blobs",
     "federation",

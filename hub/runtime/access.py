@@ -6,11 +6,14 @@ is the batch its own?) is checked by the service that owns the resource.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from google.protobuf.message import Message
+
 from alliance.errors import NotAuthenticated, NotPermitted
+from alliance.v1 import enrolment_pb2
 from hub.runtime.caller import CONSOLE, MEMBERS, Caller, Who
 
 
@@ -29,6 +32,8 @@ class Rule:
     while_suspended: bool = False
     # A member that nobody admitted yet may see who could admit it, read the log, and leave.
     while_unadmitted: bool = False
+    # Of which requests two admins are asked for (hub/approvals, where the policy is).
+    two_admins: Callable[[Message], bool] | None = None
 
     def check(self, caller: Caller, listener: Listener) -> None:
         """Raises: NotAuthenticated, NotPermitted."""
@@ -61,6 +66,18 @@ _OPERATORS = frozenset({Who.OPERATOR, Who.ADMIN})
 _ADMIN = frozenset({Who.ADMIN})
 _EVERYONE = MEMBERS | CONSOLE
 
+
+def _any_request(request: Message) -> bool:
+    return True
+
+
+def _new_admin(request: Message) -> bool:
+    return (
+        isinstance(request, enrolment_pb2.IssueOperatorCertificateRequest)
+        and request.role == enrolment_pb2.CONSOLE_ROLE_ADMIN
+    )
+
+
 TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/Enrol": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
     "alliance.v1.EnrolmentService/EnrolAgent": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
@@ -69,7 +86,13 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/ChangeIdentity": Rule(who=MEMBERS),
     "alliance.v1.EnrolmentService/ListIdentityChanges": Rule(who=_EVERYONE, while_unadmitted=True),
-    "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN),
+    "alliance.v1.EnrolmentService/IssueOperatorCertificate": Rule(who=_ADMIN, two_admins=_new_admin),
+    "alliance.v1.ConsoleService/ListOperators": Rule(who=CONSOLE),
+    "alliance.v1.ConsoleService/RevokeOperator": Rule(who=_ADMIN, two_admins=_any_request),
+    "alliance.v1.ConsoleService/ProposeAction": Rule(who=_ADMIN),
+    "alliance.v1.ConsoleService/ApproveAction": Rule(who=_ADMIN),
+    "alliance.v1.ConsoleService/RejectAction": Rule(who=_ADMIN),
+    "alliance.v1.ConsoleService/ListActions": Rule(who=CONSOLE),
     "alliance.v1.MembershipService/Handshake": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
     "alliance.v1.MembershipService/Watch": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.MembershipService/CreateInvitation": Rule(who=_OPERATORS),
@@ -77,7 +100,7 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.MembershipService/GetMember": Rule(who=_EVERYONE, while_unadmitted=True),
     "alliance.v1.MembershipService/SuspendMember": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/ReinstateMember": Rule(who=_OPERATORS),
-    "alliance.v1.MembershipService/ExpelMember": Rule(who=_ADMIN),
+    "alliance.v1.MembershipService/ExpelMember": Rule(who=_ADMIN, two_admins=_any_request),
     "alliance.v1.MembershipService/LeaveAlliance": Rule(who=MEMBERS, while_suspended=True, while_unadmitted=True),
     "alliance.v1.MembershipService/AdmitMember": Rule(who=MEMBERS),
     "alliance.v1.MembershipService/CreateGroup": Rule(who=_OPERATORS),
@@ -121,10 +144,10 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.FederationService/SubmitResult": Rule(who=MEMBERS),
     "alliance.v1.FederationService/GetModel": Rule(who=_EVERYONE),
     "alliance.v1.PkiService/GetTrustBundle": Rule(who=_EVERYONE, while_unadmitted=True),
-    "alliance.v1.PkiService/RotateCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/RotateCa": Rule(who=_ADMIN, two_admins=_any_request),
     "alliance.v1.PkiService/RequestCa": Rule(who=_ADMIN),
-    "alliance.v1.PkiService/InstallCa": Rule(who=_ADMIN),
-    "alliance.v1.PkiService/RetireCa": Rule(who=_ADMIN),
+    "alliance.v1.PkiService/InstallCa": Rule(who=_ADMIN, two_admins=_any_request),
+    "alliance.v1.PkiService/RetireCa": Rule(who=_ADMIN, two_admins=_any_request),
     "alliance.v1.PkiService/RenewOperatorCertificate": Rule(who=CONSOLE),
     "grpc.health.v1.Health/Check": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),
     "grpc.health.v1.Health/Watch": Rule(who=_EVERYONE, while_suspended=True, while_unadmitted=True),

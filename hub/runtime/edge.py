@@ -9,6 +9,7 @@ Requests are parsed here and not by gRPC, which would answer garbage with UNKNOW
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import time
@@ -38,6 +39,7 @@ from hub.runtime.clock import Clock, micros
 from hub.runtime.closed import require_known
 from hub.runtime.db import Database, RaceLost
 from hub.runtime.metrics import Metrics
+from hub.runtime.streams import Streams
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 else:
     _Interceptor = grpc.aio.ServerInterceptor
 Authenticate = Callable[[Connection, Peer], Caller]
+# Raises where one console user may not do it alone.
+RequireOne = Callable[[Connection, str, Message], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,8 @@ class Runtime:
     metrics: Metrics
     changes: Changes
     authenticate: Authenticate
+    require_one_suffices: RequireOne
+    streams: Streams
 
 
 class Session:
@@ -69,6 +75,7 @@ class Session:
 
     def __init__(self, runtime: Runtime, method: str, listener: Listener, peer: Peer | None, caller: Caller) -> None:
         self.caller = caller
+        self.peer = peer
         self.runtime = runtime
         self._admit = functools.partial(_admit, runtime, method, listener, peer)
 
@@ -124,8 +131,8 @@ class Edge:
         self, service: ServiceDescriptor, method: MethodDescriptor, target: object, committed: Callable[[], None]
     ) -> MethodHandler:
         name = f"{service.full_name}/{method.name}"
-        parse = functools.partial(_parse, GetMessageClass(method.input_type))
-        call = getattr(target, _snake(method.name))
+        parse = parser(method)
+        call = implementation(target, method)
         if method.client_streaming:
             return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, parse, call))
         if method.server_streaming:
@@ -177,16 +184,22 @@ class Edge:
 
         async with _Observed(self._runtime.metrics, name, context):
             session = await self._session(name, context)
-            response = await call(session, parsed())
+            async with self._runtime.streams.opened(name, self._listener, session.peer):
+                response = await call(session, parsed())
             return bytes(response.SerializeToString())
 
     async def _stream_out(
         self, name: str, parse: Callable[[bytes], Message], call: Any, raw: bytes, context: Context
-    ) -> AsyncIterator[bytes]:
+    ) -> None:
+        """Writes instead of yielding, so that a cut reaches it also while its reader does not read."""
         async with _Observed(self._runtime.metrics, name, context):
             session = await self._session(name, context)
-            async for response in call(session, parse(raw)):
-                yield response.SerializeToString()
+            async with (
+                self._runtime.streams.opened(name, self._listener, session.peer),
+                contextlib.aclosing(call(session, parse(raw))) as responses,
+            ):
+                async for response in responses:
+                    await context.write(response.SerializeToString())
 
     async def _session(self, name: str, context: Context) -> Session:
         peer = _peer(context, self._runtime.alliance)
@@ -217,17 +230,18 @@ class Guard(_Interceptor):
 
         async def stream(raw: Any, context: Context) -> None:
             async with _Observed(self._runtime.metrics, name, context):
-                await self._admit(name, context)
-                if handler.request_streaming:
-                    answer = handler.stream_stream((parse(one) async for one in raw), context)
-                else:
-                    answer = handler.unary_stream(parse(raw), context)
-                # A library's handler either writes to the context or yields.
-                if inspect.isawaitable(answer):
-                    await answer
-                    return
-                async for response in answer:
-                    await context.write(response)
+                peer = await self._admit(name, context)
+                async with self._runtime.streams.opened(name, self._listener, peer):
+                    if handler.request_streaming:
+                        answer = handler.stream_stream((parse(one) async for one in raw), context)
+                    else:
+                        answer = handler.unary_stream(parse(raw), context)
+                    # A library's handler either writes to the context or yields.
+                    if inspect.isawaitable(answer):
+                        await answer
+                        return
+                    async for response in answer:
+                        await context.write(response)
 
         make = {
             (False, False): (grpc.unary_unary_rpc_method_handler, unary),
@@ -236,9 +250,10 @@ class Guard(_Interceptor):
         }[(handler.request_streaming, handler.response_streaming)]
         return make[0](make[1], None, handler.response_serializer)
 
-    async def _admit(self, name: str, context: Context) -> None:
+    async def _admit(self, name: str, context: Context) -> Peer | None:
         peer = _peer(context, self._runtime.alliance)
         await Session(self._runtime, name, self._listener, peer, ANONYMOUS).recheck()
+        return peer
 
 
 class _Observed:
@@ -292,9 +307,20 @@ def _once(tx: Connection, runtime: Runtime, caller: Caller, name: str, request: 
     stored = idempotency.replay(tx, **key)
     if stored is not None:
         return stored
+    runtime.require_one_suffices(tx, name, request)
     response = bytes(call(tx, caller, request).SerializeToString())
     idempotency.remember(tx, **key, response=response, now=micros(runtime.clock()))
     return response
+
+
+def implementation(target: object, method: MethodDescriptor) -> Any:
+    """What a service's object does for an RPC."""
+    return getattr(target, _snake(method.name))
+
+
+def parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    """Bytes to the RPC's request. Raises: InvalidInput."""
+    return functools.partial(_parse, GetMessageClass(method.input_type))
 
 
 def _parse(cls: type[Message], raw: bytes) -> Message:

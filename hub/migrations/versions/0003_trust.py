@@ -57,9 +57,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["member"], ["member.name"], name="fk_admitted_member_member"),
         sa.PrimaryKeyConstraint("member", name="pk_admitted"),
     )
-    op.execute(
-        "INSERT INTO admitted (member, time) SELECT name, enrol_time FROM member WHERE enrol_time IS NOT NULL"
-    )
+    op.execute("INSERT INTO admitted (member, time) SELECT name, enrol_time FROM member WHERE enrol_time IS NOT NULL")
     op.create_table(
         "audit_cosignature",
         sa.Column("member", sa.String(80), nullable=False),
@@ -109,4 +107,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("member", "number", name="pk_identity_change"),
         sa.UniqueConstraint("former_signing_key", name="uq_identity_change_former_signing_key"),
         sa.UniqueConstraint("former_sealing_key", name="uq_identity_change_former_sealing_key"),
+    )
+    op.create_table(
+        "action",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("method", sa.String(120), nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.String(20), nullable=False),
+        sa.Column("proposer", sa.String(80), nullable=False),
+        sa.Column("propose_time", sa.BigInteger(), nullable=False),
+        sa.Column("decider", sa.String(80), nullable=False),
+        sa.Column("decide_time", sa.BigInteger(), nullable=False),
+        sa.Column("response", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("state in ('open', 'approved', 'rejected')", name="ck_action_state"),
+        sa.PrimaryKeyConstraint("id", name="pk_action"),
     )

@@ -1,0 +1,1 @@
+"""What no admin can do alone: proposed by one, done when another approves."""
