@@ -72,7 +72,7 @@ class Admissions:
             self._read = size
             self._register = None if fresh else self._register
         if self._register is None:
-            self._register = admission.replay(self._alliance, self._events, self._verified)
+            self._register = admission.replay(self._alliance, self._events, self._verified, self._changed)
         return self._register
 
     def count(self) -> int:
@@ -91,8 +91,24 @@ class Admissions:
         if entry is None:
             return False
         signed = canonical.admission_bytes(self._alliance, MemberId(event.subject), entry.role, entry.identity)
-        own = canonical.identity_digest(identity.signing_key, identity.sealing_key)
-        return self._verified(own, signed, event.digest)
+        wrong: Corrupt | None = None
+        keys = [(identity.signing_key, identity.sealing_key)]
+        keys += [(former.signing_key, former.sealing_key) for former in identity.former]
+        for signing_key, sealing_key in keys:
+            try:
+                if self._verified(canonical.identity_digest(signing_key, sealing_key), signed, event.digest):
+                    return True
+            except Corrupt as error:
+                # Another of its identities may have signed it.
+                wrong = error
+        if wrong is not None:
+            raise wrong
+        return False
+
+    def _changed(self, member: MemberId, identity: Digest) -> bool:
+        """Only what was followed from the identity that enrolled is handed out under the member's name."""
+        found = self._identities(identity)
+        return found is not None and found.member == member
 
     def _relevant(self, start: int, end: int) -> list[AuditEvent]:
         kinds = [

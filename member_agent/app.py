@@ -75,12 +75,14 @@ class Agent:
 
         Raises: Corrupt.
         """
+        self.log.update_quietly(hub)
+        # First: a hub that took this member's identity away would refuse what it states as a witness.
+        self.directory.watch(hub)
         try:
             self.witnesses.exchange(hub)
         except FailedPrecondition as error:
             if error.reason != "LOG_EMPTY":
                 raise
-        self.directory.watch(hub)
 
     def follow_authorities(self, hub: HubClient) -> trust.Looked:
         """Takes over what changed among the hub's certificate authorities. Raises: Corrupt."""

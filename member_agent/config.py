@@ -77,6 +77,11 @@ class Home:
         return self.path / "join.sealed"
 
     @property
+    def changing_file(self) -> Path:
+        """The new identity, sealed, from before the hub is told until every key is wrapped to it."""
+        return self.path / "identity.sealed"
+
+    @property
     def leaving_file(self) -> Path:
         """Stands from before the hub was asked to let this member go."""
         return self.path / "leaving"

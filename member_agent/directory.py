@@ -8,6 +8,7 @@ from the start; a second one in the log, or an admission in its name that it did
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,10 +25,15 @@ from member_agent.admission import EVIDENCE, Admissions
 from member_agent.audit_log import AuditLog
 from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
-from member_agent.identity import PublicIdentity
+from member_agent.identity import Logged, PublicIdentity
+from member_agent.identity_history import IdentityHistory
 from member_agent.state import metadata
 
 log = structlog.get_logger()
+_ROTATED_ELSEWHERE = (
+    'if "alliance-agent identity rotate" was cut off, run it again; if another agent of this member changed it, set '
+    "this one up anew from a backup made since; else keep this agent's home as evidence, tell the alliance"
+)
 identity_table = Table(
     "member_identity",
     metadata,
@@ -48,6 +54,7 @@ look_table = Table(
 class Directory:
     def __init__(self, db: LocalDatabase, log: AuditLog, *, alliance: str, own: PublicIdentity) -> None:
         self._db, self._log, self._own = db, log, own
+        self._history = IdentityHistory(db, log, alliance=alliance)
         self._admissions = Admissions(db, log, alliance=alliance, identities=self._by_digest)
         self._known = {identity_digest(own.signing_key, own.sealing_key): own}
 
@@ -114,6 +121,10 @@ class Directory:
         self._check_claims(hub, {MemberId(one.name) for one in listed if one.HasField("admit_time")})
         return found
 
+    def logged(self, *, event: str, subject: str, actor: str, digest: bytes) -> Logged:
+        """Where the log has it: what a member signed before it changed its identity still counts."""
+        return lambda: self._log.locate(event=event, subject=subject, actor=actor, digest=digest)
+
     def require_gone(self, hub: HubClient, member: MemberId) -> None:
         """Raises: Corrupt, unless the log says that the member left or was expelled."""
         if self._log.find(event=EXPELLED, subject=member) or self._log.await_event(hub, event=LEFT, subject=member):
@@ -130,23 +141,32 @@ class Directory:
         Raises: Corrupt, where the log has an identity or an admission of this member that it did not make; and as
         `refresh`.
         """
-        own = identity_digest(self._own.signing_key, self._own.sealing_key)
-        for event, digest in self._log.find(event=ENROLLED, subject=self._own.member):
-            if digest != own:
-                raise self._changed(f"the log has a {event} of this member that it did not make")
+        self._require_own_enrolment(hub)
         news = self._admissions.count()
         if news != self._looked_at():
             self.refresh(hub)
             with self._db.write() as tx:
                 row = insert(look_table).values(id=1, events=news)
                 tx.execute(row.on_conflict_do_update(index_elements=["id"], set_={"events": news}))
+        own = self._owned()
         for leaf in self._admissions.signed_by(self._own.member):
-            if not self._admissions.is_made_by(self._own, leaf):
+            if not self._admissions.is_made_by(own, leaf):
                 raise Corrupt(
                     f"the log has an admission of {leaf.subject} by this member that it did not sign",
                     reason="ADMISSION_FORGED",
                     remedy=EVIDENCE,
                 )
+
+    def _require_own_enrolment(self, hub: HubClient) -> None:
+        """What the log has of this member began with its own keys, maybe some it gave up since. Raises: Corrupt."""
+        enrolled = self._log.find(event=ENROLLED, subject=self._own.member)
+        if not self._owned().former and self._history.is_changed(self._own.member):
+            self.refresh(hub)
+        own = self._owned()
+        first = own.former[0] if own.former else own
+        for event, digest in enrolled:
+            if digest != identity_digest(first.signing_key, first.sealing_key):
+                raise self._changed(f"the log has a {event} of this member that it did not make")
 
     def _looked_at(self) -> int:
         with self._db.read() as tx:
@@ -158,23 +178,29 @@ class Directory:
             member=member, signing_key=one.identity.signing_key, sealing_key=one.identity.sealing_key
         )
         pinned = self._pinned(member)
-        if pinned is not None and pinned != shown:
-            raise self._changed(f"the hub shows another identity of {member} than before")
-        if pinned is not None:
+        if pinned is not None and self._history.is_settled(pinned, shown):
             return pinned
-        role = _role(one)
-        digest = identity_digest(shown.signing_key, shown.sealing_key)
+        enrolled = self._log.await_event(hub, event=ENROLLED, subject=member)
+        followed = self._history.follow(hub, member, Digest(enrolled[0][1])) if enrolled else None
+        if pinned is not None and followed is None:
+            raise self._changed(f"the hub shows another identity of {member} than before")
+        if member == self._own.member and followed is not None:
+            if not followed.has_keys_of(self._own):
+                raise self._changed(f"{member} has an identity that this agent did not make", _ROTATED_ELSEWHERE)
+            return followed
+        identity, role = followed or shown, _role(one)
+        first = followed.former[0] if followed else shown
+        digest = identity_digest(first.signing_key, first.sealing_key)
         self._log.require(hub, event=ENROLLED, detail=role, subject=member, digest=digest)
+        keys = {"signing_key": identity.signing_key, "sealing_key": identity.sealing_key}
         with self._db.write() as tx:
-            tx.execute(
-                insert(identity_table)
-                .values(member=member, role=role, signing_key=shown.signing_key, sealing_key=shown.sealing_key)
-                .on_conflict_do_nothing()
-            )
-        return shown
+            row = insert(identity_table).values(member=member, role=role, **keys)
+            tx.execute(row.on_conflict_do_update(index_elements=["member"], set_=keys))
+        return identity
 
     def _learn(self, one: membership_pb2.Member) -> None:
-        digest = identity_digest(one.identity.signing_key, one.identity.sealing_key)
+        known = self.register().members.get(MemberId(one.name))
+        digest = known.identity if known else identity_digest(one.identity.signing_key, one.identity.sealing_key)
         signatures = [admission.signature for admission in one.admissions]
         self._admissions.learn(MemberId(one.name), _role(one), digest, signatures)
 
@@ -200,19 +226,22 @@ class Directory:
         if digest not in self._known:
             with self._db.read() as tx:
                 rows = tx.execute(select(identity_table)).all()
-            for row in rows:
-                self._known[identity_digest(row.signing_key, row.sealing_key)] = _public(row)
+            for known in (*map(_public, rows), *self._history.of_all()):
+                self._known[identity_digest(known.signing_key, known.sealing_key)] = known
         return self._known.get(digest)
 
     def _pinned(self, member: MemberId) -> PublicIdentity | None:
         if member == self._own.member:
-            return self._own
+            return self._owned()
         with self._db.read() as tx:
             row = tx.execute(select(identity_table).where(identity_table.c.member == member)).first()
-        return None if row is None else _public(row)
+        return None if row is None else replace(_public(row), former=self._history.former(member))
 
-    def _changed(self, what: str) -> Corrupt:
-        return Corrupt(what, reason="IDENTITY_CHANGED", remedy=EVIDENCE)
+    def _owned(self) -> PublicIdentity:
+        return replace(self._own, former=self._history.former(self._own.member))
+
+    def _changed(self, what: str, remedy: str = EVIDENCE) -> Corrupt:
+        return Corrupt(what, reason="IDENTITY_CHANGED", remedy=remedy)
 
 
 def _role(one: membership_pb2.Member) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -22,26 +23,45 @@ _DER = serialization.Encoding.DER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """An identity that was given up: good for what the log has before leaf `until`."""
+
+    signing_key: bytes
+    sealing_key: bytes
+    until: int
+
+
+# Where the log has what was signed, None for nowhere; asked only for what a former identity signed.
+Logged = Callable[[], int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublicIdentity:
-    """Another member's public half: P-256 SPKI DER and X25519 raw."""
+    """Another member's public half: P-256 SPKI DER and X25519 raw; `former` are those before it, oldest first."""
 
     member: MemberId
     signing_key: bytes
     sealing_key: bytes
+    former: tuple[Former, ...] = ()
 
-    def verify(self, signature: bytes, signed: bytes) -> None:
-        """Raises: Corrupt."""
-        try:
-            key = serialization.load_der_public_key(self.signing_key)
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise ValueError("not P-256")
-            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-        except (ValueError, InvalidSignature) as error:
-            raise Corrupt(
-                f"not signed by {self.member}",
-                reason="SIGNATURE_INVALID",
-                remedy="keep it as evidence; tell the alliance",
-            ) from error
+    def verify(self, signature: bytes, signed: bytes, *, logged: Logged = lambda: None) -> None:
+        """By the identity in use, or a former one, if the log had it before that was given up. Raises: Corrupt."""
+        if _signs(self.signing_key, signature, signed):
+            return
+        for one in reversed(self.former):
+            if _signs(one.signing_key, signature, signed):
+                place = logged()
+                if place is not None and place < one.until:
+                    return
+                break
+        raise Corrupt(
+            f"not signed by {self.member}",
+            reason="SIGNATURE_INVALID",
+            remedy="keep it as evidence; tell the alliance",
+        )
+
+    def has_keys_of(self, other: PublicIdentity) -> bool:
+        return (self.signing_key, self.sealing_key) == (other.signing_key, other.sealing_key)
 
     def seal(self, secret: bytes, info: bytes) -> bytes:
         """HPKE-seals to this member only; `info` binds the purpose."""
@@ -57,6 +77,8 @@ class Identity:
             raise Corrupt("the signing key is not P-256", reason="KEYS_CORRUPT", remedy="restore a backup")
         self._signing = signing
         self._sealing = X25519PrivateKey.from_private_bytes(held.sealing_key)
+        raw = held.former_sealing_keys
+        self._former = [X25519PrivateKey.from_private_bytes(raw[at : at + 32]) for at in range(0, len(raw), 32)]
         self.public = PublicIdentity(
             member=member,
             signing_key=signing.public_key().public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo),
@@ -73,11 +95,24 @@ class Identity:
         return Ed25519PrivateKey.from_private_bytes(seed)
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
-        """Raises: Corrupt for bytes not sealed to this member and purpose."""
-        try:
-            return _SUITE.decrypt(sealed, self._sealing, info=info)
-        except (InvalidTag, ValueError) as error:
-            raise Corrupt("a wrap does not open", reason="WRAP_INVALID", remedy="tell the alliance") from error
+        """Also what was sealed to a former identity. Raises: Corrupt for bytes not for this member and purpose."""
+        for key in (self._sealing, *reversed(self._former)):
+            try:
+                return _SUITE.decrypt(sealed, key, info=info)
+            except (InvalidTag, ValueError):
+                continue
+        raise Corrupt("a wrap does not open", reason="WRAP_INVALID", remedy="tell the alliance")
+
+
+def _signs(signing_key: bytes, signature: bytes, signed: bytes) -> bool:
+    try:
+        key = serialization.load_der_public_key(signing_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def private_der(key: ec.EllipticCurvePrivateKey) -> bytes:

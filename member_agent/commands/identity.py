@@ -11,7 +11,7 @@ import typer
 from alliance.output import show, show_one
 from member_agent.commands.options import JSON, home
 
-identity = typer.Typer(no_args_is_help=True, help="The member identity: show it, back it up.")
+identity = typer.Typer(no_args_is_help=True, help="The member identity: show it, back it up, change it.")
 agents = typer.Typer(no_args_is_help=True, help="The agents of this member.")
 
 
@@ -46,6 +46,35 @@ def identity_backup(
         show_one(row, as_json=True)
         return
     typer.echo(backup.page(made, code, out.name), nl=False)
+
+
+@identity.command("rotate")
+def identity_rotate(
+    context: typer.Context, yes: bool = typer.Option(False, "--yes", help="Do not ask."), as_json: bool = JSON
+) -> None:
+    """Change the member identity, signed by the old one; stop `run` first. Earlier backups are void after it."""
+    from member_agent import changing
+    from member_agent.app import open_agent
+    from member_agent.identity_chain import digest_of
+    from member_agent.locks import FileLock
+    from member_agent.outbox import State
+
+    if not yes:
+        typer.confirm("change the identity, and void every backup and every other agent?", abort=True, err=True)
+    place = home(context)
+    with FileLock(place.daemon_lock, wait=0):
+        with open_agent(place) as agent, agent.connect() as hub:
+            if not place.changing_file.exists():
+                agent.outbox.drain(hub)
+                changing.require_nothing_waits(agent.outbox.count(State.WAITING))
+            changing.change(agent.home, agent.settings, agent.secrets, hub)
+        with open_agent(place) as agent, agent.connect() as hub:
+            agent.audit(hub)
+            changing.finish(place, lambda: agent.keyring.wrap_own(hub))
+            public = agent.identity.public
+    show_one({"member": public.member, "identity": digest_of(public).hex()}, as_json=as_json)
+    if not as_json:
+        typer.echo('make a new backup now: "alliance-agent identity backup"', err=True)
 
 
 def recover(

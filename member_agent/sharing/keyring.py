@@ -204,9 +204,11 @@ class Keyring:
         group, me = group_id(epoch.group), self._identity.public.member
         self._require_creator(hub, epoch)
         sender = self._directory.require(hub, member_id(wrap.sender), "a wrap")
+        event, digest = f"key_wrapped:{group}:{epoch.epoch}", canonical.sha256(wrap.sealed)
         sender.verify(
             wrap.signature,
             canonical.wrap_bytes(group, epoch.epoch, sender.member, me, epoch.commitment, wrap.sealed),
+            logged=self._directory.logged(event=event, subject=me, actor=sender.member, digest=digest),
         )
         secret = self._identity.open(wrap.sealed, canonical.wrap_info(group, epoch.epoch, me))
         return self._committed(hub, epoch, GroupKey(group=group, epoch=epoch.epoch, secret=secret))
@@ -215,7 +217,10 @@ class Keyring:
         group = group_id(epoch.group)
         creator = self._directory.require(hub, member_id(epoch.creator), "an epoch")
         self._require_joined(hub, group, creator.member)
-        creator.verify(epoch.signature, canonical.epoch_bytes(group, epoch.epoch, creator.member, epoch.commitment))
+        signed = canonical.epoch_bytes(group, epoch.epoch, creator.member, epoch.commitment)
+        event, digest = f"epoch_created:{epoch.epoch}", bytes(epoch.commitment)
+        logged = self._directory.logged(event=event, subject=group, actor=creator.member, digest=digest)
+        creator.verify(epoch.signature, signed, logged=logged)
 
     def _committed(self, hub: HubClient, epoch: pb.GroupKeyEpoch, key: GroupKey) -> GroupKey:
         """Keeps a key that is the committed one, of an epoch that the log has. Raises: Corrupt."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alliance import entries, segments
+from alliance import canonical, entries, segments
 from alliance.errors import AllianceError, Corrupt, InvalidInput
 from alliance.names import BankId, Digest, MemberId, bank_id, digest, group_id, member_id
 from alliance.v1 import fingerprint_pb2 as pb
@@ -172,13 +172,15 @@ class Synchroniser:
     def _check_signature(self, hub: HubClient, state: BankState, entry: pb.BankEntry, publisher: MemberId) -> None:
         """All is signed by its publisher, but for what the hub withdraws of a member that is gone."""
         if entry.HasField("batch"):
-            signed, signature = entries.batch_bytes(entry.batch), entry.batch.signature
+            signed, signature, event = entries.batch_bytes(entry.batch), entry.batch.signature, "batch_published"
         elif entry.tombstone.signature:
             signed, signature = entries.tombstone_bytes(entry.tombstone), entry.tombstone.signature
+            event = "rows_withdrawn"
         else:
             self._directory.require_gone(hub, publisher)
             return
-        self._directory.require(hub, publisher, "an entry").verify(signature, signed)
+        logged = self._directory.logged(event=event, subject=state.id, actor=publisher, digest=canonical.sha256(signed))
+        self._directory.require(hub, publisher, "an entry").verify(signature, signed, logged=logged)
 
     def _corrupt(self, what: str) -> AllianceError:
         return Corrupt(what, reason="BANK_CORRUPT", remedy="sync again; if it stays, tell the alliance")

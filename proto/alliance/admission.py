@@ -19,15 +19,18 @@ from alliance.canonical import AuditEvent
 from alliance.errors import Corrupt, InvalidInput
 from alliance.names import Digest, MemberId, member_id
 
-# Events of the log: `POLICY:k`, `SIGNED:members/signer`, `ENROLLED:role`.
+# Events of the log: `POLICY:k`, `SIGNED:members/signer`, `ENROLLED:role`, `CHANGED` (its identity).
 POLICY, SIGNED, ENROLLED = "admission_policy", "admission_signed", "member_enrolled"
 LEFT, EXPELLED = "member_left", "member_expelled"
-EVENTS = (POLICY, SIGNED, ENROLLED, LEFT, EXPELLED)
+CHANGED = "identity_changed"
+EVENTS = (POLICY, SIGNED, ENROLLED, LEFT, EXPELLED, CHANGED)
 MAX_COSIGNERS = 20
 
 # (identity digest of the signer, the signed bytes, the digest in the leaf) -> whether the signature that the leaf
 # commits to is at hand and right. Raises: Corrupt for one that is at hand and wrong.
 Verified = Callable[[Digest, bytes, bytes], bool]
+# (member, digest of an identity) -> whether that is one the member changed to, by a chain of signatures at hand.
+Changed = Callable[[MemberId, Digest], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,16 @@ class Entry:
 
     role: str
     identity: Digest
+    # What it signs with, where that is not the identity it enrolled with, and was admitted under.
+    changed_to: Digest | None = None
     founder: bool = False
     admitted: bool = False
     gone: bool = False
     signers: tuple[MemberId, ...] = ()
+
+    @property
+    def signs_as(self) -> Digest:
+        return self.changed_to or self.identity
 
     @property
     def counts(self) -> bool:
@@ -91,21 +100,23 @@ def fingerprint(identity: bytes) -> str:
     return " ".join(digits[at : at + 5] for at in range(0, 30, 5))
 
 
-def replay(alliance: str, events: Iterable[AuditEvent], verified: Verified) -> Register:
+def replay(
+    alliance: str, events: Iterable[AuditEvent], verified: Verified, changed: Changed = lambda member, identity: False
+) -> Register:
     """Reads the log's events in its order; other events are passed over.
 
     Raises: Corrupt, for what an honest hub's log never has: a policy that comes late or twice, two identities of one
     member; and what `verified` raises.
     """
-    replayed = _Replay(alliance, verified)
+    replayed = _Replay(alliance, verified, changed)
     for event in events:
         replayed.apply(event)
     return Register(cosigners=replayed.cosigners, members=replayed.members)
 
 
 class _Replay:
-    def __init__(self, alliance: str, verified: Verified) -> None:
-        self._alliance, self._verified = alliance, verified
+    def __init__(self, alliance: str, verified: Verified, changed: Changed) -> None:
+        self._alliance, self._verified, self._changed = alliance, verified, changed
         self._policies = self._counting = 0
         self.cosigners = 0
         self.members: dict[MemberId, Entry] = {}
@@ -118,6 +129,8 @@ class _Replay:
             self._enrol(_member(event.subject), detail, event.digest)
         elif kind == SIGNED:
             self._sign(_member(detail), _member(event.subject), event.digest)
+        elif kind == CHANGED:
+            self._change(_member(event.subject), Digest(event.digest))
         elif kind in (LEFT, EXPELLED):
             self._go(_member(event.subject))
 
@@ -148,9 +161,15 @@ class _Replay:
         if by is None or of is None or not by.counts or not of.pending or signer in of.signers:
             return
         signed = canonical.admission_bytes(self._alliance, member, of.role, of.identity)
-        if self._verified(by.identity, signed, digest):
+        if self._verified(by.signs_as, signed, digest):
             self.members[member] = replace(of, signers=tuple(sorted((*of.signers, signer))))
             self._settle([member])
+
+    def _change(self, member: MemberId, identity: Digest) -> None:
+        """One that is not at hand changes nothing: what it signs does not count until it is."""
+        entry = self.members.get(member)
+        if entry is not None and self._changed(member, identity):
+            self.members[member] = replace(entry, changed_to=identity)
 
     def _go(self, member: MemberId) -> None:
         entry = self.members.get(member)
