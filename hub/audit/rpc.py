@@ -22,7 +22,9 @@ class AuditRpc:
         self, tx: Connection, caller: Caller, request: pb.GetCheckpointRequest
     ) -> pb.GetCheckpointResponse:
         head = self._service.head(tx)
-        return pb.GetCheckpointResponse(checkpoint=head.note, tree_size=head.size, root_hash=head.root)
+        return pb.GetCheckpointResponse(
+            checkpoint=head.note, tree_size=head.size, root_hash=head.root, log_key=str(self._service.note_key)
+        )
 
     def list_leaves(self, tx: Connection, caller: Caller, request: pb.ListLeavesRequest) -> pb.ListLeavesResponse:
         asked = page_request(request.page_size, request.page_token)

@@ -33,6 +33,11 @@ class AuditService:
         """Ed25519, 32 bytes."""
         return self._key.public_key().public_bytes_raw()
 
+    @property
+    def note_key(self) -> notes.NoteKey:
+        """The same under the log's name, as checkpoints are signed."""
+        return notes.NoteKey(name=self._origin, public_key=self._key.public_key())
+
     def record(self, tx: Connection, *, event: str, actor: str, subject: str, digest: bytes = b"") -> None:
         """Queues a leaf in the caller's transaction."""
         leaf = AuditEvent(event=event, actor=actor, subject=subject, time=micros(self._clock()), digest=digest)
@@ -109,4 +114,4 @@ class AuditService:
         Raises:
             Corrupt: names the first leaf or node that differs.
         """
-        return verification.verify(tx, notes.NoteKey(name=self._origin, public_key=self._key.public_key()))
+        return verification.verify(tx, self.note_key)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from pathlib import Path
+
 import typer
 
 from alliance.output import show_one
@@ -40,3 +43,46 @@ def head(context: typer.Context, as_json: bool = JSON) -> None:
         show_one(row, as_json=True)
     else:
         typer.echo(found.checkpoint, nl=False)
+
+
+@audit.command("export")
+def export(
+    context: typer.Context,
+    out: Path = typer.Option(..., "--out", help="A new folder."),
+    as_json: bool = JSON,
+) -> None:
+    """Write the whole log with every member's statements, for an auditor who checks it without us."""
+    from alliance import export as folder
+    from alliance.checkpoint import Checkpoint, split_note
+    from alliance.export import Witnessed
+    from alliance.v1 import audit_pb2 as pb
+    from alliance.v1 import membership_pb2
+
+    with client(context) as hub:
+        head = hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse)
+        size = Checkpoint.parse(split_note(head.checkpoint)[0]).size
+        members = {
+            one.name: one.identity
+            for one in hub.pages(
+                membership_pb2.ListMembersRequest(), membership_pb2.ListMembersResponse, lambda page: page.members
+            )
+        }
+        said = hub.pages(pb.ListCosignaturesRequest(), pb.ListCosignaturesResponse, lambda page: page.cosignatures)
+        seen = [
+            Witnessed(
+                member=one.member,
+                note=one.checkpoint,
+                witness_key=one.witness_key,
+                certificate=one.witness_certificate,
+                signing_key=members[one.member].signing_key,
+                sealing_key=members[one.member].sealing_key,
+            )
+            for one in said
+            # One that came after the checkpoint is of leaves that are not in this export.
+            if Checkpoint.parse(split_note(one.checkpoint)[0]).size <= size
+        ]
+        leaves = islice(hub.pages(pb.ListLeavesRequest(), pb.ListLeavesResponse, lambda page: page.leaves), size)
+        count = folder.write(
+            out, leaves=(leaf.data for leaf in leaves), checkpoint=head.checkpoint, key=head.log_key, seen=seen
+        )
+    show_one({"folder": str(out), "leaves": count, "root": head.root_hash.hex()}, as_json=as_json)

@@ -322,5 +322,5 @@ def test_equal_bytes_of_two_members_at_once_are_one_blob(tmp_path: Path, request
     with alliance(members=4, folder=tmp_path, url=url) as a, ThreadPoolExecutor(4) as pool:
         for n in range(5):
             data = b"the same %d" % n
-            done = list(pool.map(lambda member, data=data: member.upload(data), a.members))  # type: ignore[misc]  # because mypy cannot infer a bound default
+            done = list(pool.map(lambda member, data=data: member.upload(data), a.members))
             assert [one.complete for one in done] == [True] * 4

@@ -14,14 +14,16 @@ class GetCheckpointRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCheckpointResponse(_message.Message):
-    __slots__ = ("checkpoint", "tree_size", "root_hash")
+    __slots__ = ("checkpoint", "tree_size", "root_hash", "log_key")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     ROOT_HASH_FIELD_NUMBER: _ClassVar[int]
+    LOG_KEY_FIELD_NUMBER: _ClassVar[int]
     checkpoint: str
     tree_size: int
     root_hash: bytes
-    def __init__(self, checkpoint: _Optional[str] = ..., tree_size: _Optional[int] = ..., root_hash: _Optional[bytes] = ...) -> None: ...
+    log_key: str
+    def __init__(self, checkpoint: _Optional[str] = ..., tree_size: _Optional[int] = ..., root_hash: _Optional[bytes] = ..., log_key: _Optional[str] = ...) -> None: ...
 
 class Leaf(_message.Message):
     __slots__ = ("index", "data", "integrate_time")
