@@ -115,16 +115,11 @@ def open_services(home: Home, settings: Settings, *, clock: Clock = utc_now) -> 
 
 def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Services:
     phrase = sealed_file.passphrase(home.passphrase_file(settings), create=False)
-    pki = PkiService(
-        home.ca,
-        alliance=settings.alliance_name,
-        clock=clock,
-        server=dt.timedelta(hours=settings.server_certificate_hours),
-        phrase=phrase,
-    )
+    life, overlap = (dt.timedelta(hours=n) for n in (settings.server_certificate_hours, settings.ca_overlap_hours))
+    pki = PkiService(home.ca, alliance=settings.alliance_name, clock=clock, server=life, phrase=phrase)
     origin = f"{settings.alliance_name}/log"
     audit = AuditService(origin=origin, key=load_log_key(home.log_key_file, phrase), clock=clock)
-    rotation = RotationService(pki=pki, audit=audit, clock=clock, overlap=dt.timedelta(hours=settings.ca_overlap_hours))
+    rotation = RotationService(pki=pki, audit=audit, clock=clock, overlap=overlap)
     admissions = AdmissionService(alliance=settings.alliance_name, audit=audit, clock=clock)
     membership = MembershipService(pki=pki, audit=audit, admissions=admissions, clock=clock)
     enrolment = EnrolmentService(

@@ -80,6 +80,7 @@ def test_a_hub_under_an_offline_root_from_init_to_a_new_root(tmp_path: Path) -> 
     with Serving(offline.home):
         acme = offline.join("acme")
         assert follow(acme) == [root]
+        assert acme.run_cli("doctor").returncode == 0
         first = offline.authorities()["active"]["authority"]
         assert offline.hub("ca", "rotate", code=7) == "OFFLINE_ROOT"
 
