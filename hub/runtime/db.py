@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -29,7 +29,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+T = TypeVar("T")
 _AFTER = "after_commit"
+_MOST_PARAMETERS = 500
 # Microseconds since the epoch, sequence numbers, sizes.
 Int64 = BigInteger()
 # SQLite auto-increments only INTEGER.
@@ -106,6 +108,13 @@ class Database:
 def is_write(tx: Connection) -> bool:
     """Whether `Database.write` opened this transaction."""
     return bool(tx.get_execution_options().get("alliance_write", False))
+
+
+def batched(values: Collection[T]) -> Iterator[list[T]]:
+    """Parts of a size that every database takes as one list of parameters."""
+    listed = list(values)
+    for start in range(0, len(listed), _MOST_PARAMETERS):
+        yield listed[start : start + _MOST_PARAMETERS]
 
 
 def after_commit(tx: Connection, hook: Callable[[], None]) -> None:
