@@ -109,7 +109,12 @@ def test_a_client_app_runs_on_a_message_of_ours_without_any_runtime() -> None:
     trained = app(flower.instruction(flower.TRAIN, {}, {}, 1), flower.context())
     assert dict(trained.content.metric_records[METRICS]) == {WEIGHT: 6}
     judged = app(flower.instruction(flower.EVALUATE, {}, {}, 1), flower.context())
-    assert dict(judged.content.metric_records[METRICS]) == {WEIGHT: 2, "nothing": 1.0, "alone.nothing": 1.0}
+    assert dict(judged.content.metric_records[METRICS]) == {
+        WEIGHT: 2,
+        "nothing": 1.0,
+        "alone.nothing": 1.0,
+        "blended.nothing": 1.0,
+    }
 
 
 @pytest.mark.parametrize("name", list(StrategyName))

@@ -22,6 +22,7 @@ from alliance.status import DOMAIN
 from alliance.v1 import (
     audit_pb2,
     blob_pb2,
+    console_pb2,
     enrolment_pb2,
     federation_pb2,
     fingerprint_pb2,
@@ -150,6 +151,7 @@ class Scene:
             fingerprint_pb2.ListHitsRequest(bank=bank, page_size=1),
             *self._federation(),
             *self._authorities(),
+            *self._console(),
             audit_pb2.ListLeavesRequest(page_size=1),
             audit_pb2.GetInclusionProofRequest(tree_size=2),
             audit_pb2.GetConsistencyProofRequest(first_tree_size=1, second_tree_size=2),
@@ -184,6 +186,21 @@ class Scene:
             pki_pb2.InstallCaRequest(certificates=[anchor, anchor], overlap_seconds=3600),
             pki_pb2.RetireCaRequest(name=f"authorities/{'0' * 40}"),
             pki_pb2.RenewOperatorCertificateRequest(certificate_request=tls.certificate_request(tls.new_channel_key())),
+        )
+
+    def _console(self) -> tuple[Message, ...]:
+        """About an action that waits."""
+        expel = MEMBER.ExpelMemberRequest(name=self.victim.name, reason="why").SerializeToString()
+        method = "alliance.v1.MembershipService/ExpelMember"
+        proposal = console_pb2.ProposeActionRequest(method=method, request=expel)
+        made = self.a.hub.admin.call(proposal, console_pb2.ProposeActionResponse).action
+        return (
+            console_pb2.ListOperatorsRequest(page_size=1),
+            console_pb2.RevokeOperatorRequest(name="operators/nobody"),
+            console_pb2.ProposeActionRequest(method=method, request=expel),
+            console_pb2.ApproveActionRequest(name=made.name, request_digest=canonical.sha256(expel)),
+            console_pb2.RejectActionRequest(name=made.name),
+            console_pb2.ListActionsRequest(page_size=1),
         )
 
     def _federation(self) -> tuple[Message, ...]:
