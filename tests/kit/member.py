@@ -72,14 +72,20 @@ class RawMember(KeyHolder):
         return cls(enrolled, own, key, code.ca.public_bytes(serialization.Encoding.PEM))
 
     def agent_request(
-        self, alliance: str, *, agent: str = "", time: Timestamp | None = None, id: str = ""
+        self,
+        alliance: str,
+        *,
+        agent: str = "",
+        time: Timestamp | None = None,
+        id: str = "",
+        key: ec.EllipticCurvePrivateKey | None = None,
     ) -> enrolment_pb2.EnrolAgentRequest:
-        """What a further agent of this member, or one that returns, sends; its channel key is thrown away."""
+        """What a further agent of this member, or one that returns, sends; without `key`, of one that is thrown away."""
         made = enrolment_pb2.EnrolAgentRequest(
             request_id=id or request_id(),
             member=self.name,
             agent=agent,
-            certificate_request=tls.certificate_request(tls.new_channel_key()),
+            certificate_request=tls.certificate_request(key or tls.new_channel_key()),
             request_time=time or now(),
         )
         micros = made.request_time.seconds * 1_000_000 + made.request_time.nanos // 1000
@@ -99,6 +105,19 @@ class RawMember(KeyHolder):
             former_signature=self.sign(signed),
             signature=new.sign(signed),
         )
+
+    def further_agent(self, alliance: str, enrolment: grpc.Channel) -> RawMember:
+        """A second agent of this member, with a channel key of its own. Raises: AllianceError."""
+        key = tls.new_channel_key()
+        answer = channel.call(enrolment, self.agent_request(alliance, key=key), enrolment_pb2.EnrolAgentResponse)
+        enrolled = enrolment_pb2.EnrolResponse(
+            member=self.name,
+            agent=answer.agent,
+            hub_address=answer.hub_address,
+            log_key=answer.log_key,
+            certificate_chain=answer.certificate_chain,
+        )
+        return RawMember(enrolled, self.identity, key, self.roots)
 
     def open_channel(self, address: str = "") -> grpc.Channel:
         """One more connection as this member; close it yourself."""
