@@ -26,7 +26,10 @@ whether the batch is its own.
 - **Listener**: `main` takes nothing but mutual TLS; `enrolment` asks for no client certificate and knows nobody.
 - **Suspended**: whether a suspended member may still call. A member that was expelled or left may call nothing.
 - **Waiting**: whether a member may call that has enrolled and that not enough members have admitted yet.
-- **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `NOT_ADMITTED`, `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
+- **Two admins**: asked for as `approvals.two_admins` says, by default where there are two: one proposes, another
+  approves ([how](../how-to/two-admins.md)). Of `IssueOperatorCertificate`, only for a new admin.
+- **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `NOT_ADMITTED`, `APPROVAL_NEEDED`,
+  `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
 ORDER = [who for who in Who if who in MEMBERS] + [who for who in Who if who in CONSOLE]
 
 
@@ -35,7 +38,7 @@ def written() -> str:
 
 
 def _tables() -> Iterator[str]:
-    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended", "waiting"]
+    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended", "waiting", "two admins"]
     for service, names in itertools.groupby(TABLE, key=lambda name: name.partition("/")[0]):
         yield from ("", f"## {service}", "", _row(head), _row(["---", "---", *[":-:"] * (len(head) - 2)]))
         yield from (_row(_cells(name)) for name in names)
@@ -45,7 +48,11 @@ def _cells(name: str) -> list[str]:
     rule = TABLE[name]
     listener = f"**{rule.listener}**" if rule.listener is not Listener.MAIN else str(rule.listener)
     who = [_mark(permitted=who in rule.who) for who in (*ORDER, Who.ANONYMOUS)]
-    states = (_mark(permitted=rule.while_suspended), _mark(permitted=rule.while_unadmitted))
+    states = (
+        _mark(permitted=rule.while_suspended),
+        _mark(permitted=rule.while_unadmitted),
+        _mark(permitted=rule.two_admins is not None),
+    )
     return [f"`{name.partition('/')[2]}`", listener, *who, *states]
 
 

@@ -78,7 +78,7 @@ class ApprovalService:
             )
         made = Action(id=0, method=method, request=request, state=State.OPEN, proposer=caller.name, propose_time=now)
         made = replace(made, id=store.add(tx, made))
-        self._record(tx, made, caller, "proposed")
+        self._record(tx, made, caller, event=f"action_proposed:{_rpc(method)}")
         return made
 
     def approve(self, tx: Connection, caller: Caller, number: int, request_digest: bytes) -> Action:
@@ -89,7 +89,7 @@ class ApprovalService:
             raise FailedPrecondition(
                 f"{found.proposer} is no admin any more", reason="PROPOSER_GONE", remedy="propose it again"
             )
-        self._record(tx, approved, caller, "approved")
+        self._record(tx, approved, caller, event=f"action_approved:{_rpc(found.method)}")
         call = self._calls[found.method]
         response = call.do(tx, caller, call.parse(found.request))
         done = replace(approved, response=response.SerializeToString())
@@ -100,7 +100,7 @@ class ApprovalService:
         """Raises: NotFound, FailedPrecondition."""
         rejected = self._locked(tx, number).reject(caller.name, micros(self._clock()))
         store.save(tx, rejected)
-        self._record(tx, rejected, caller, "rejected")
+        self._record(tx, rejected, caller, event=f"action_rejected:{_rpc(rejected.method)}")
         return rejected
 
     def actions(self, tx: Connection, *, before: int | None, limit: int) -> list[Action]:
@@ -114,8 +114,12 @@ class ApprovalService:
             raise NotFound(f"no actions/{number}", reason="ACTION_NOT_FOUND", field="name")
         return found.at(micros(self._clock()))
 
-    def _record(self, tx: Connection, action: Action, caller: Caller, what: str) -> None:
-        event = f"action_{what}:{action.method.rpartition('/')[2]}"
+    def _record(self, tx: Connection, action: Action, caller: Caller, *, event: str) -> None:
         self._audit.record(
             tx, event=event, actor=caller.name, subject=f"actions/{action.id}", digest=sha256(action.request)
         )
+
+
+def _rpc(method: str) -> str:
+    """The RPC's own name, without its service."""
+    return method.rpartition("/")[2]

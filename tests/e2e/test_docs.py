@@ -33,6 +33,7 @@ CONTINUING = (
     "how-to/diagnose.md",
     "how-to/add-console-users.md",
     "how-to/invite-and-suspend.md",
+    "how-to/two-admins.md",
 )
 DONE = "--- done"
 SECONDS = 40.0
