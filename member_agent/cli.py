@@ -10,9 +10,10 @@ from member_agent.catalog.commands import app as catalog
 from member_agent.commands import agent, sharing
 from member_agent.commands.audit import audit
 from member_agent.commands.egress import egress
-from member_agent.commands.federation import detector, rounds, uplift
+from member_agent.commands.federation import detector, uplift
 from member_agent.commands.identity import agents, identity, recover
 from member_agent.commands.members import member
+from member_agent.commands.rounds import round_
 from member_agent.commands.screening import screen
 from member_agent.commands.service import service
 from member_agent.config import home_of
@@ -44,7 +45,6 @@ app.command("withdraw")(sharing.withdraw)
 app.command("published")(sharing.published)
 app.command("sync")(sharing.sync)
 app.command("screen")(screen)
-app.command("rounds")(rounds)
 app.command("uplift")(uplift)
 app.command("renew")(agent.renew)
 app.command("leave")(agent.leave)
@@ -52,6 +52,7 @@ app.command("recover")(recover)
 app.command("doctor")(agent.doctor)
 app.add_typer(catalog, name="catalog")
 app.add_typer(detector, name="detector")
+app.add_typer(round_, name="round")
 app.add_typer(identity, name="identity")
 app.add_typer(agents, name="agents")
 app.add_typer(member, name="member")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from alliance import tensors
 from alliance.errors import InvalidInput
@@ -90,7 +91,7 @@ def schedule_message(schedule: Schedule) -> pb.Schedule:
 
 
 def round_message(one: Round, caller: Caller) -> pb.Round:
-    """Names to the console; to a member, its own slot. Metrics only as a distribution."""
+    """Names to the console; to a member, its own slot. Of all slots how many, of metrics only a distribution."""
     shown = [p for p in one.participants if caller.is_console or p.member == caller.name]
     message = pb.Round(
         name=f"rounds/{one.id}",
@@ -108,6 +109,10 @@ def round_message(one: Round, caller: Caller) -> pb.Round:
             for p in shown
         ],
         metrics=summaries(one.participants) if one.state is RoundState.RELEASED else [],
+        slots=[
+            pb.SlotCount(state=f"PARTICIPANT_STATE_{state.upper()}", members=members)
+            for state, members in sorted(Counter(p.state for p in one.participants).items())
+        ],
     )
     if one.end_time is not None:
         message.end_time.CopyFrom(timestamp(one.end_time))

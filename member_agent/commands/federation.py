@@ -1,4 +1,4 @@
-"""detector, uplift, round: federated training as a member sees it."""
+"""detector, uplift: federated training as a member sees it; its rounds are in `rounds`."""
 
 from __future__ import annotations
 
@@ -190,20 +190,6 @@ def uplift(
     show(rows, as_json=as_json)
 
 
-def rounds(
-    context: typer.Context, last: int = typer.Option(20, min=1, help="How many of the newest."), as_json: bool = JSON
-) -> None:
-    """List the rounds of this member's detectors, with its own slot."""
-    from itertools import islice
-
-    from alliance.v1 import federation_pb2 as pb
-    from member_agent.app import open_agent
-
-    with open_agent(home(context)) as agent, agent.connect() as hub:
-        found = hub.pages(pb.ListRoundsRequest(), pb.ListRoundsResponse, lambda page: page.rounds)
-        show([_round_row(one) for one in islice(found, last)], as_json=as_json)
-
-
 def _row(one: pb.Detector) -> dict[str, object]:
     from alliance.v1 import federation_pb2 as pb
 
@@ -214,20 +200,6 @@ def _row(one: pb.Detector) -> dict[str, object]:
         "state": pb.DetectorState.Name(one.state).removeprefix("DETECTOR_STATE_").lower(),
         "joined": one.joined,
         "version": one.model_version,
-    }
-
-
-def _round_row(one: pb.Round) -> dict[str, object]:
-    from alliance.v1 import federation_pb2 as pb
-
-    mine = one.participants[0] if one.participants else None
-    return {
-        "round": one.name,
-        "detector": one.detector,
-        "number": one.number,
-        "state": pb.RoundState.Name(one.state).removeprefix("ROUND_STATE_").lower(),
-        "slot": pb.ParticipantState.Name(mine.state).removeprefix("PARTICIPANT_STATE_").lower() if mine else "",
-        "reason": (mine.reason if mine else "") or one.reason,
     }
 
 

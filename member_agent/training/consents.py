@@ -131,16 +131,23 @@ def results(tx: Connection, *, detector: str = "", newest_only: bool = True) -> 
         )
     if detector:
         query = query.where(result_table.c.detector == detector)
-    return [
-        Uplift(
-            detector=row.detector,
-            round=row.round,
-            number=row.number,
-            metric=row.metric,
-            federated=row.federated,
-            local=row.local,
-            blended=row.blended,
-            examples=row.examples,
-        )
-        for row in tx.execute(query)
-    ]
+    return [_uplift(row) for row in tx.execute(query)]
+
+
+def of_round(tx: Connection, name: str) -> list[Uplift]:
+    """What this member got in a round, metrics in the detector's order; nothing before it was evaluated."""
+    query = select(result_table).where(result_table.c.round == name).order_by(result_table.c.position)
+    return [_uplift(row) for row in tx.execute(query)]
+
+
+def _uplift(row: Row[Any]) -> Uplift:
+    return Uplift(
+        detector=row.detector,
+        round=row.round,
+        number=row.number,
+        metric=row.metric,
+        federated=row.federated,
+        local=row.local,
+        blended=row.blended,
+        examples=row.examples,
+    )

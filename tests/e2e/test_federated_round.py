@@ -61,7 +61,7 @@ def test_members_train_together_and_each_sees_its_gain(tmp_path: Path) -> None:
                 row["metric"]: pytest.approx(gain(row["metric"], row["federated"], row["local"]), abs=2e-4)
                 for row in gained
             }
-        shown = first.json_of("rounds")
+        shown = first.json_of("round", "list")
         assert (shown[0]["state"], shown[0]["slot"]) == ("released", "evaluated")
         summary = first.json_of("egress", "summary")["by_type"]
         assert summary["model update"] > 0

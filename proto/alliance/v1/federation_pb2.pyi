@@ -175,7 +175,7 @@ class Schedule(_message.Message):
     def __init__(self, name: _Optional[str] = ..., detector: _Optional[str] = ..., interval_seconds: _Optional[int] = ..., rounds: _Optional[int] = ..., quorum: _Optional[int] = ..., deadline_seconds: _Optional[int] = ..., paused: _Optional[bool] = ..., next_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Round(_message.Message):
-    __slots__ = ("name", "detector", "state", "number", "quorum", "create_time", "deadline_time", "end_time", "reason", "model_digest", "result_digest", "participants", "metrics")
+    __slots__ = ("name", "detector", "state", "number", "quorum", "create_time", "deadline_time", "end_time", "reason", "model_digest", "result_digest", "participants", "metrics", "slots")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +189,7 @@ class Round(_message.Message):
     RESULT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     detector: str
     state: RoundState
@@ -202,7 +203,8 @@ class Round(_message.Message):
     result_digest: bytes
     participants: _containers.RepeatedCompositeFieldContainer[Participant]
     metrics: _containers.RepeatedCompositeFieldContainer[MetricSummary]
-    def __init__(self, name: _Optional[str] = ..., detector: _Optional[str] = ..., state: _Optional[_Union[RoundState, str]] = ..., number: _Optional[int] = ..., quorum: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., result_digest: _Optional[bytes] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[MetricSummary, _Mapping]]] = ...) -> None: ...
+    slots: _containers.RepeatedCompositeFieldContainer[SlotCount]
+    def __init__(self, name: _Optional[str] = ..., detector: _Optional[str] = ..., state: _Optional[_Union[RoundState, str]] = ..., number: _Optional[int] = ..., quorum: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., result_digest: _Optional[bytes] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[MetricSummary, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotCount, _Mapping]]] = ...) -> None: ...
 
 class Participant(_message.Message):
     __slots__ = ("member", "state", "reason")
@@ -213,6 +215,14 @@ class Participant(_message.Message):
     state: ParticipantState
     reason: str
     def __init__(self, member: _Optional[str] = ..., state: _Optional[_Union[ParticipantState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SlotCount(_message.Message):
+    __slots__ = ("state", "members")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    state: ParticipantState
+    members: int
+    def __init__(self, state: _Optional[_Union[ParticipantState, str]] = ..., members: _Optional[int] = ...) -> None: ...
 
 class MetricSummary(_message.Message):
     __slots__ = ("name", "members", "federated_mean", "federated_least", "local_mean", "members_not_worse")
