@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 
 from alliance import canonical, entries
 from alliance.errors import AllianceError
-from alliance.names import GroupId, MemberId
+from alliance.names import Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2
 from hub.fsck.history import History, Said
 from hub.migrations.tables import metadata
@@ -81,8 +81,8 @@ def admissions(tx: Connection, said: History, alliance: str) -> Iterator[Finding
     for row in rows(tx, "admission"):
         seen.add((row.member, row.signer))
         member = known[row.member]
-        own = canonical.identity_digest(bytes(member.signing_key or b""), bytes(member.sealing_key or b""))
-        signed = canonical.admission_bytes(alliance, MemberId(row.member), member.role, own)
+        identity = Digest(said.admitted_as.get((row.member, row.signer), b""))
+        signed = canonical.admission_bytes(alliance, MemberId(row.member), member.role, identity)
         digest = canonical.admission_digest(signed, bytes(row.signature))
         key = _key((row.member, row.signer))
         yield from _compare("admission", key, "signature", digest, said.admissions.get((row.member, row.signer)))
@@ -106,10 +106,10 @@ def epochs(tx: Connection, said: History) -> Iterator[Finding]:
     for row in rows(tx, "key_wrap"):
         wrap = (GroupId(row.group_name), row.epoch, row.recipient)
         sealed.add(wrap)
-        digest, known = canonical.sha256(bytes(row.sealed)), said.wraps.get(wrap, [])
-        if digest not in [one.value for one in known]:
-            yield from _compare("key_wrap", _key(wrap), "sealed key", digest, known[-1] if known else None)
-    yield from _absent("key_wrap", set(said.wraps) - sealed, {key: found[-1] for key, found in said.wraps.items()})
+        yield from _compare(
+            "key_wrap", _key(wrap), "sealed key", canonical.sha256(bytes(row.sealed)), said.wraps.get(wrap)
+        )
+    yield from _absent("key_wrap", set(said.wraps) - sealed, said.wraps)
 
 
 def banks(tx: Connection, said: History) -> Iterator[Finding]:

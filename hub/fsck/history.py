@@ -39,9 +39,12 @@ class History:
     groups: dict[str, Said] = field(default_factory=dict)
     group_members: dict[tuple[str, str], Said] = field(default_factory=dict)
     admissions: dict[tuple[str, str], Said] = field(default_factory=dict)
+    # The identity that an admission was signed for: it may have changed since.
+    admitted_as: dict[tuple[str, str], bytes] = field(default_factory=dict)
     epochs: dict[tuple[str, int], Said] = field(default_factory=dict)
     epoch_creators: dict[tuple[str, int], str] = field(default_factory=dict)
-    wraps: dict[tuple[str, int, str], list[Said]] = field(default_factory=lambda: defaultdict(list))
+    # The newest: a key is sealed anew to a member that changed its identity.
+    wraps: dict[tuple[str, int, str], Said] = field(default_factory=dict)
     banks: dict[str, Said] = field(default_factory=dict)
     # In the order of the bank's own numbers: whoever appends holds the bank until it commits.
     entries: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
@@ -68,10 +71,13 @@ class History:
                 self.roles[subject] = Said(detail, index)
             case "member_enrolled":
                 self.roles[subject], self.identities[subject] = Said(detail, index), digest
+            case "identity_changed":
+                self.identities[subject] = digest
             case "member_expelled" | "member_left":
                 self.group_members = {key: said for key, said in self.group_members.items() if key[1] != subject}
             case "admission_signed":
                 self.admissions[subject, detail] = digest
+                self.admitted_as[subject, detail] = self._identity(subject)
             case "operator_certified":
                 self.operators[subject] = Said(detail, index)
             case "group_created":
@@ -83,13 +89,17 @@ class History:
                 self.epoch_creators[subject, int(detail)] = leaf.actor
             case "key_wrapped":
                 group, _, number = detail.rpartition(":")
-                self.wraps[group, int(number), subject].append(digest)
+                self.wraps[group, int(number), subject] = digest
             case "bank_created":
                 self.banks[subject] = Said(detail, index)
             case "batch_published" | "rows_withdrawn":
                 self.entries[subject].append(digest)
             case _:
                 self._federated(event, detail, leaf, digest)
+
+    def _identity(self, member: str) -> bytes:
+        said = self.identities.get(member)
+        return said.value if said is not None and isinstance(said.value, bytes) else b""
 
     def _federated(self, event: str, detail: str, leaf: AuditEvent, digest: Said) -> None:
         match event:

@@ -13,8 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from alliance.canonical import AuditEvent
+from alliance.cosignature import witness_bytes
 from alliance.errors import AlreadyExists
+from alliance.names import MemberId
 
 _README = """\
 # An audit log, exported
@@ -59,7 +65,10 @@ def write(folder: Path, *, leaves: Iterable[bytes], checkpoint: str, key: str, s
             out.write(json.dumps(_leaf(count - 1, data)) + "\n")
     (partial / "checkpoint").write_text(checkpoint, encoding="utf-8")
     (partial / "log-key").write_text(key + "\n", encoding="utf-8")
-    (partial / "cosignatures.jsonl").write_text("".join(json.dumps(_witnessed(one)) + "\n" for one in seen), "utf-8")
+    alliance = key.partition("+")[0].rpartition("/")[0]
+    # Who changed its identity since has a statement that the new one never certified: it will come anew.
+    lines = [json.dumps(_witnessed(one)) + "\n" for one in seen if _is_certified(alliance, one)]
+    (partial / "cosignatures.jsonl").write_text("".join(lines), encoding="utf-8")
     (partial / "README.md").write_text(_README, encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("verify_log.py"), partial / "verify_log.py")
     partial.rename(folder)
@@ -77,6 +86,18 @@ def _leaf(index: int, data: bytes) -> dict[str, object]:
         "digest": event.digest.hex(),
         "data": _text(data),
     }
+
+
+def _is_certified(alliance: str, one: Witnessed) -> bool:
+    signed = witness_bytes(alliance, MemberId(one.member), one.witness_key)
+    try:
+        key = serialization.load_der_public_key(one.signing_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(one.certificate, signed, ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def _witnessed(one: Witnessed) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alliance.v1 import membership_pb2
 from tests.kit.agents import AgentAlliance, alliance_of_agents, products
 from tests.kit.hub_cli import run
 from tests.kit.lying_hub import LyingHub
@@ -97,3 +98,28 @@ def test_fsck_backup_and_restore_as_commands(tmp_path: Path) -> None:
     assert "put passphrase into the home" in made.err
     again = run("restore", str(file), home=tmp_path / "second")
     assert (again.code, again.reason) == (4, "HOME_EXISTS")
+
+
+def test_identities_and_keys_that_changed_are_sound_too(tmp_path: Path) -> None:
+    """Admissions are of the identity of their time, sealed keys of the newest; the export has who cosigns now."""
+    members = {"acme": "brand", "bigmart": "marketplace", "rival": "brand"}
+    with alliance_of_agents(members, folder=tmp_path / "alliance") as a:
+        acme, home = a["acme"], a.hub.home.path
+        for agent in a.agents.values():
+            agent.sync()
+        acme.run_cli("identity", "rotate", "--yes")
+        request = membership_pb2.ExpelMemberRequest(name=a["rival"].member, reason="sold fakes")
+        a.hub.admin.call(request, membership_pb2.ExpelMemberResponse)
+        for name in ("acme", "bigmart", "acme"):
+            a[name].sync()
+        sound = run("fsck", "--json", home=home)
+        assert (sound.code, sound.json["findings"]) == (0, [])
+        acme.run_cli("audit", "export", "--out", tmp_path / "export")
+        key = acme.run_cli("audit", "head", "--key").stdout.strip()
+        checked = verified(tmp_path / "export", key, tmp_path / "export" / "verify_log.py")
+        assert checked.returncode == 0, checked.stderr
+        assert acme.member in {row["member"] for row in _lines(tmp_path / "export" / "cosignatures.jsonl")}
+
+
+def _lines(file: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
