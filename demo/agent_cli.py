@@ -54,16 +54,21 @@ class Agent:
     def name(self) -> str:
         return self.plan.name
 
-    def join(self, code: str) -> None:
-        """Enrols with a join code, handed over in a file as it is a secret."""
+    def join(self, code: str) -> str:
+        """Enrols with a join code, handed over in a file as it is a secret. Returns the fingerprint to read out."""
         self.home.mkdir(parents=True, mode=0o700)
         file = self.home.with_suffix(".code")
         file.touch(mode=0o600)
         file.write_text(code)
         try:
-            self._ask("join", "--code-file", str(file))
+            return str(self._ask("join", "--code-file", str(file))["fingerprint"])
         finally:
             file.unlink()
+
+    def admit(self, newcomers: Mapping[str, str]) -> None:
+        """Signs the admission of each, by name, once the fingerprint it read out is the one in the log."""
+        for name, fingerprint in newcomers.items():
+            self._ask("member", "admit", name, "--fingerprint", fingerprint)
 
     def run(self) -> Daemon:
         """Starts the daemon."""

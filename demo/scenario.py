@@ -28,6 +28,8 @@ from demo.world import PHOTOS, TITLES, Training, World
 _SCHEMES: Final = {TITLES: "terms-v1", PHOTOS: "pdq-256"}
 # Each published title keeps its best listing only: one candidate a product for the marketplace to look at.
 _ONE_EACH: Final = ("--per-fingerprint", "1")
+# As many members found the alliance, and admit each other member, as `alliance-hub init` takes by default.
+_FOUNDERS: Final = 2
 _ROUNDS_SECONDS, _PAUSE_SECONDS = 120.0, 0.5
 T = TypeVar("T")
 
@@ -82,15 +84,25 @@ def _found(cast: Cast) -> None:
 
 
 def _enrol(cast: Cast) -> None:
-    """Every member joins with a code of its own, is added to its groups, and its daemon gets their keys."""
+    """Members join with codes of their own, the first two admit the others, and all daemons get their groups' keys."""
 
-    def enrol(agent: Agent) -> None:
-        agent.join(cast.hub.invite(agent.name, agent.plan.role))
+    def enrol(agent: Agent) -> tuple[str, str]:
+        fingerprint = agent.join(cast.hub.invite(agent.name, agent.plan.role))
         for group in agent.plan.groups:
             cast.hub.add_to_group(group, agent.name)
+        return agent.name, fingerprint
 
-    jobs = [partial(enrol, agent) for agent in cast.agents]
-    cast.side_by_side("members join by invitation", jobs, lambda done: f"{len(done)} members")
+    founders, others = cast.agents[:_FOUNDERS], cast.agents[_FOUNDERS:]
+    founding = [partial(enrol, agent) for agent in founders]
+    cast.side_by_side("members found it, by invitation", founding, lambda done: " and ".join(name for name, _ in done))
+    joining = [partial(enrol, agent) for agent in others]
+    newcomers = cast.side_by_side("others join by invitation", joining, lambda done: f"{len(done)} members")
+    admitting = [partial(founder.admit, dict(newcomers)) for founder in founders]
+    cast.side_by_side(
+        "founders compare fingerprints and admit them",
+        admitting,
+        lambda done: f"{len(newcomers)} admissions, {len(done)} signatures each",
+    )
     cast.children.together([agent.run for agent in cast.agents])
     waits = [agent.wait_for_keys for agent in cast.agents]
     cast.side_by_side("agents connect and exchange group keys", waits, lambda done: f"{len(done)} daemons, mutual TLS")

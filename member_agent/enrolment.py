@@ -38,6 +38,8 @@ class Joined:
     member: str
     agent: str
     role: str
+    # Of the member's identity: what it reads out to those who admit it.
+    fingerprint: str
     ca_fingerprint: str
 
 
@@ -81,7 +83,13 @@ def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, pro
     partial.write_text(settings.to_toml(joined))
     partial.rename(home.settings_file)
     home.pending_join_file.unlink(missing_ok=True)
-    return Joined(member=answer.member, agent=answer.agent, role=role, ca_fingerprint=tls.fingerprint(code.ca))
+    return Joined(
+        member=answer.member,
+        agent=answer.agent,
+        role=role,
+        fingerprint=Identity(code.member, held).public.fingerprint,
+        ca_fingerprint=tls.fingerprint(code.ca),
+    )
 
 
 def _prepared(home: Home, code: JoinCode, phrase: bytes) -> Secrets:
@@ -182,6 +190,9 @@ def leave(home: Home, hub: HubClient) -> None:
     try:
         hub.call(request, membership_pb2.LeaveAllianceResponse)
     except NotAuthenticated as error:
+        if not asked_before:
+            # It did not leave, it was put out.
+            home.leaving_file.unlink()
         if not asked_before or error.reason not in _GONE:
             raise
 

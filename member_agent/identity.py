@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from alliance import admission, canonical
 from alliance.errors import Corrupt
 from alliance.names import MemberId
 from member_agent.keystore import Secrets
@@ -43,6 +44,11 @@ class PublicIdentity:
     signing_key: bytes
     sealing_key: bytes
     former: tuple[Former, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """What members read out and compare."""
+        return admission.fingerprint(canonical.identity_digest(self.signing_key, self.sealing_key))
 
     def verify(self, signature: bytes, signed: bytes, *, logged: Logged = lambda: None) -> None:
         """By the identity in use, or a former one, if the log had it before that was given up. Raises: Corrupt."""

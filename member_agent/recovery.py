@@ -105,7 +105,13 @@ def recover(
     partial.rename(home.settings_file)
     home.pending_join_file.unlink(missing_ok=True)
     ca = x509.load_pem_x509_certificates(backup.ca)[0]
-    return Joined(member=backup.member, agent=answer.agent, role=role, ca_fingerprint=tls.fingerprint(ca))
+    return Joined(
+        member=backup.member,
+        agent=answer.agent,
+        role=role,
+        fingerprint=Identity(backup.member, held).public.fingerprint,
+        ca_fingerprint=tls.fingerprint(ca),
+    )
 
 
 def _enrolled(

@@ -74,7 +74,9 @@ def show_member(context: typer.Context, name: str = NAME, as_json: bool = JSON) 
 
     with client(context) as hub:
         found = hub.call(pb.GetMemberRequest(name=_member(name)), pb.GetMemberResponse).member
-    show_one({**_row(found), "reason": found.standing_reason}, as_json=as_json)
+    signed = " ".join(admission.signer for admission in found.admissions)
+    shown = {"signed_by": signed, "fingerprint": _fingerprint(found), "reason": found.standing_reason}
+    show_one({**_row(found), **shown}, as_json=as_json)
 
 
 @member.command("suspend")
@@ -172,7 +174,24 @@ def _row(one: pb.Member) -> dict[str, object]:
         "role": enrolment_pb2.MemberRole.Name(one.role).removeprefix("MEMBER_ROLE_").lower(),
         "standing": membership_pb2.Standing.Name(one.standing).removeprefix("STANDING_").lower(),
         "enrolled": one.enrol_time.ToJsonString() if one.HasField("enrol_time") else "",
+        "admission": _admission(one),
     }
+
+
+def _fingerprint(one: pb.Member) -> str:
+    from alliance import canonical
+    from alliance.admission import fingerprint
+
+    if not one.HasField("identity"):
+        return ""
+    return fingerprint(canonical.identity_digest(one.identity.signing_key, one.identity.sealing_key))
+
+
+def _admission(one: pb.Member) -> str:
+    """Where it stands, as the hub counts."""
+    if one.admissions_needed:
+        return f"waits, {len(one.admissions)} of {one.admissions_needed}"
+    return "admitted" if one.HasField("admit_time") else ""
 
 
 def _group_row(one: pb.Group) -> dict[str, object]:

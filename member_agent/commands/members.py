@@ -31,13 +31,26 @@ def list_members(context: typer.Context, as_json: bool = JSON) -> None:
                 "role": entry.role,
                 "standing": standing,
                 "signed_by": " ".join(entry.signers),
-                "fingerprint": fingerprint(entry.identity),
+                "fingerprint": fingerprint(entry.signs_as),
                 "own": name == agent.settings.hub_member,
             }
         )
     if not as_json:
         rows = [{**row, "own": "this member" if row["own"] else ""} for row in rows]
     show(rows, as_json=as_json)
+
+
+@member.command("fingerprint")
+def own_fingerprint(context: typer.Context, as_json: bool = JSON) -> None:
+    """Show this member's own fingerprint, to read out to those who admit it; asks nobody."""
+    from member_agent.app import open_agent
+
+    with open_agent(home(context)) as agent:
+        public = agent.identity.public
+    if as_json:
+        show_one({"member": public.member, "fingerprint": public.fingerprint}, as_json=True)
+    else:
+        typer.echo(public.fingerprint)
 
 
 @member.command("admit")
