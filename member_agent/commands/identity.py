@@ -17,14 +17,12 @@ agents = typer.Typer(no_args_is_help=True, help="The agents of this member.")
 
 @identity.command("show")
 def identity_show(context: typer.Context, as_json: bool = JSON) -> None:
-    """Print the digest of this member's identity: what the log has, and other members compare."""
-    from alliance.canonical import identity_digest
+    """Print the fingerprint of this member's identity: what members read out and compare."""
     from member_agent.app import open_agent
 
     with open_agent(home(context)) as agent:
         public = agent.identity.public
-    digest = identity_digest(public.signing_key, public.sealing_key).hex()
-    show_one({"member": public.member, "identity": digest}, as_json=as_json)
+    show_one({"member": public.member, "fingerprint": public.fingerprint}, as_json=as_json)
 
 
 @identity.command("backup")
@@ -55,7 +53,6 @@ def identity_rotate(
     """Change the member identity, signed by the old one; stop `run` first. Earlier backups are void after it."""
     from member_agent import changing
     from member_agent.app import open_agent
-    from member_agent.identity_chain import digest_of
     from member_agent.locks import FileLock
     from member_agent.outbox import State
 
@@ -72,7 +69,7 @@ def identity_rotate(
             agent.audit(hub)
             changing.finish(place, lambda: agent.keyring.wrap_own(hub))
             public = agent.identity.public
-    show_one({"member": public.member, "identity": digest_of(public).hex()}, as_json=as_json)
+    show_one({"member": public.member, "fingerprint": public.fingerprint}, as_json=as_json)
     if not as_json:
         typer.echo('make a new backup now: "alliance-agent identity backup"', err=True)
 

@@ -151,7 +151,7 @@ def test_a_daemon_stops_where_the_hub_lies(two: AgentAlliance) -> None:
     with two["acme"].daemon() as daemon:
         daemon.wait_for("connected")
         LyingHub(two.hub).log_event(event="member_enrolled:expert", subject=two["acme"].member, digest=bytes(32))
-        two.newcomer("late")  # something to hint at
+        two.hub.add_to_group(two.group, two.hub.enrol("late"))  # something to hint at
         assert daemon.process.wait(20) == 11
         assert "[IDENTITY_CHANGED]" in daemon.last_line()
 

@@ -11,7 +11,7 @@ import pytest
 from alliance.canonical import identity_digest
 from alliance.errors import AllianceError, Corrupt, NotPermitted
 from alliance.names import MemberId
-from member_agent import audit_log, changing, recovery
+from member_agent import audit_log, changing, keystore, recovery
 from tests.kit.agents import AgentAlliance, AgentHome, alive, alliance_of_agents, products
 from tests.kit.keys import Identity
 from tests.kit.lying_hub import LyingHub
@@ -98,7 +98,7 @@ def test_a_change_that_was_cut_off_is_finished_by_the_same_command(two: AgentAll
             changing.change(agent.home, agent.settings, agent.secrets, hub)
         else:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(changing.keystore, "save", _saves_only_what_is_pending(acme))
+                patch.setattr(keystore, "save", _saves_only_what_is_pending(acme))
                 with pytest.raises(KeyboardInterrupt):
                     changing.change(agent.home, agent.settings, agent.secrets, hub)
     assert acme.home.changing_file.exists()
@@ -212,11 +212,11 @@ def passphrase(home: AgentHome) -> bytes:
 
 def _saves_only_what_is_pending(home: AgentHome) -> object:
     """A kill when the hub has answered: the agent's keys are as they were."""
-    honest = changing.keystore.save
+    honest = keystore.save
 
-    def save(file: Path, *arguments: object) -> None:
+    def save(file: Path, held: keystore.Secrets, phrase: bytes) -> None:
         if file == home.home.keys_file:
             raise KeyboardInterrupt
-        honest(file, *arguments)  # type: ignore[arg-type]  # because passed on
+        honest(file, held, phrase)
 
     return save

@@ -240,13 +240,23 @@ def test_who_leaves_takes_back_everything(two: AgentAlliance) -> None:
     two["acme"].publish()
     two["bigmart"].sync()
     assert alive(two["bigmart"].contents()) == 12
-    with two["acme"].connected() as (_, hub):
-        assert enrolment.leave(hub).standing == membership_pb2.STANDING_LEFT
+    with two["acme"].connected() as (agent, hub):
+        enrolment.leave(agent.home, hub)
     two["bigmart"].sync()
     assert alive(two["bigmart"].contents()) == 0
     assert two["bigmart"].screen(copies(SHOP)) == []
     with two["acme"].connected() as (_, hub), pytest.raises(NotAuthenticated):
         hub.handshake()
+    # Whoever did not hear the answer asks again, and is told that it has left.
+    assert two["acme"].json_of("leave", "--yes") == {"member": "members/acme", "standing": "left"}
+
+
+def test_who_never_asked_to_leave_has_been_revoked(two: AgentAlliance) -> None:
+    request = membership_pb2.ExpelMemberRequest(
+        request_id=str(uuid.uuid4()), name=two["acme"].member, reason="sold fakes"
+    )
+    two.hub.admin.call(request, membership_pb2.ExpelMemberResponse)
+    assert "[CERTIFICATE_REVOKED]" in two["acme"].run_cli("leave", "--yes", check=5).stderr
 
 
 def test_the_outbox_waits_for_the_end_of_a_suspension(two: AgentAlliance) -> None:
