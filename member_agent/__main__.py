@@ -16,7 +16,10 @@ def _within_memory() -> None:
 
     try:
         app()
-    except MemoryError as error:
+    except (MemoryError, ImportError) as error:
+        # The loader's words where a library did not fit under the cap.
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
         raise LimitExceeded(
             "the agent needs more memory than it may have",
             reason="MEMORY_LIMIT",

@@ -117,6 +117,7 @@ def renew(context: typer.Context, as_json: bool = JSON) -> None:
     with open_agent(home(context)) as agent:
         try:
             with agent.connect() as hub:
+                agent.follow_authorities(hub)
                 renewed = enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
         except NotAuthenticated as error:
             if error.reason != "CERTIFICATE_EXPIRED":

@@ -148,6 +148,7 @@ def sync(
     only = bank_id(qualified("banks", bank)) if bank else None
     with open_agent(home(context)) as agent, agent.connect() as hub:
         hub.handshake()
+        agent.follow_authorities(hub)
         agent.audit(hub)
         keys = agent.keyring.current_all(hub)
         agent.outbox.drain(hub)

@@ -18,6 +18,7 @@ from alliance import channel
 from alliance.errors import InvalidInput
 from alliance.v1 import membership_pb2 as pb
 from hub.config import Settings
+from member_agent import enrolment
 from tests.kit.agents import alliance_of_agents
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.member import RawMember
@@ -115,6 +116,21 @@ def test_an_agents_certificate_of_seconds_is_renewed_before_it_expires(tmp_path:
         # The one that asked last still opens a call: its agent may never have got the answer.
         assert revoked[-2:] == [False, False]
         assert all(revoked[:-2])
+
+
+def test_a_daemon_goes_on_when_a_command_beside_it_renewed(tmp_path: Path) -> None:
+    """Twice, so that the certificate that the daemon holds is revoked under it."""
+    with alliance_of_agents({"acme": "brand"}, folder=tmp_path, keyed=False) as one:
+        acme = one["acme"]
+        acme.set("sync.seconds", 1)
+        with acme.daemon() as daemon:
+            daemon.wait_for("connected")
+            for _ in range(2):
+                with acme.connected() as (agent, hub):
+                    enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
+            daemon.wait_for("certificate_superseded")
+            daemon.wait_for("connected")
+            assert daemon.terminate() == 0
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, 1e9, float("nan")])
