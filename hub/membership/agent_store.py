@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, ForeignKey, Row, String, Table, func, insert, select, update
 
+from alliance.errors import NotPermitted
 from alliance.names import AgentId, MemberId
 from hub.membership.model import Agent
 from hub.runtime.db import Int64, metadata
@@ -49,7 +50,14 @@ def add(tx: Connection, agent: Agent) -> None:
 
 
 def certified(tx: Connection, member: MemberId, name: AgentId, *, until: int) -> None:
-    tx.execute(update(agent_table).where(*_key(member, name)).values(expire_time=until))
+    """The row's lock decides against a revocation at the same time. Raises: NotPermitted for a revoked agent."""
+    live = update(agent_table).where(*_key(member, name), agent_table.c.revoke_time.is_(None))
+    if not tx.execute(live.values(expire_time=until)).rowcount:
+        raise NotPermitted(
+            f"{name} was revoked, or never was an agent of this member",
+            reason="AGENT_REVOKED",
+            remedy='set up a new agent: "alliance-agent recover" in an empty home',
+        )
 
 
 def revoke(tx: Connection, member: MemberId, name: AgentId, *, now: int) -> None:

@@ -70,7 +70,7 @@ class AgentService:
                 field="request_time",
                 remedy="check the clocks of this machine and the hub, then try again",
             )
-        name = self._returning(tx, member.id, agent) if agent else self._new(tx, member.id)
+        name = agent or self._new(tx, member.id)
         chain = self._pki.issue_member(tx, request=request, member=member.id, agent=name, lifetime=self._certificate)
         until = micros(x509.load_der_x509_certificate(chain[0]).not_valid_after_utc)
         if agent:
@@ -104,6 +104,7 @@ class AgentService:
             )
         if agent.revoke_time is None:
             agent = agent.revoked(micros(self._clock()))
+            # Before its certificates: a renewal at the same time holds this row, and is seen after it.
             agent_store.revoke(tx, agent.member, name, now=micros(self._clock()))
             self._pki.revoke_agent(tx, agent.member, name)
             self._audit.record(tx, event=f"agent_revoked:{name}", actor=caller.name, subject=caller.member)
@@ -121,16 +122,6 @@ class AgentService:
                 remedy="use the member's newest identity, or ask the operator for an invitation",
             ) from error
         return member
-
-    def _returning(self, tx: Connection, member: MemberId, name: AgentId) -> AgentId:
-        agent = agent_store.find(tx, member, name)
-        if agent is None or agent.revoke_time is not None:
-            raise NotPermitted(
-                f"{name} was revoked, or never was an agent of this member",
-                reason="AGENT_REVOKED",
-                remedy='set up a new agent: "alliance-agent recover" in an empty home',
-            )
-        return name
 
     def _new(self, tx: Connection, member: MemberId) -> AgentId:
         if agent_store.count_live(tx, member) >= MAX_AGENTS:

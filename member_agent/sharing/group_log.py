@@ -124,13 +124,18 @@ def history(group: GroupId, leaves: Iterable[Leaf]) -> GroupHistory:
             came.setdefault(subject, leaf.index)
         elif kind in _GONE and subject in came:
             gone.setdefault(subject, leaf.index)
-        elif kind == "epoch_created" and leaf.subject == group:
-            epochs.setdefault(int(detail), leaf)
+        elif kind == "epoch_created" and leaf.subject == group and (number := _number(detail)):
+            epochs.setdefault(number, leaf)
         elif kind == "key_wrapped" and detail.startswith(f"{group}:"):
-            holders.setdefault(int(detail.rpartition(":")[2]), set()).add(subject)
+            holders.setdefault(_number(detail.rpartition(":")[2]), set()).add(subject)
     return GroupHistory(
         group=group, came=came, gone=gone, epochs=epochs, holders=frozenset(holders.get(max(epochs, default=0), ()))
     )
+
+
+def _number(text: str) -> int:
+    """0 for what no honest hub logs."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
 
 
 def _forged(what: str) -> Corrupt:

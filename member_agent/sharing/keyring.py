@@ -73,9 +73,10 @@ class Keyring:
 
         Raises: FailedPrecondition while no holder has wrapped it to this member; Corrupt.
         """
-        known = self._groups.history(group)
+        # Both read before asking: another process of this agent may come to know more while the hub answers.
+        known, held = self._groups.history(group), max(self._keys.epochs(group), default=0)
         state = self._state(hub, group)
-        known.require_no_rollback(state.epoch.epoch, max(self._keys.epochs(group), default=0))
+        known.require_no_rollback(state.epoch.epoch, held)
         if not state.HasField("epoch"):
             self._propose(hub, known, self._new(group, 1), previous=None, members=())
             state = self._state(hub, group)
@@ -234,14 +235,17 @@ class Keyring:
     def _complete(self, hub: HubClient, key: GroupKey, epoch: pb.GroupKeyEpoch) -> None:
         """Walks back by the links to what is not held: batches of earlier epochs are read by them. Raises: Corrupt."""
         held = set(self._keys.epochs(key.group))
-        while key.epoch > 1 and epoch.previous_sealed and not held.issuperset(range(1, key.epoch)):
-            before = self._state(hub, key.group, key.epoch - 1).epoch
-            if key.epoch - 1 not in held:
-                self._require_creator(hub, before)
-                key = self._committed(hub, before, key.previous(epoch.previous_sealed))
-            else:
-                key = self.held(key.group, key.epoch - 1)
-            epoch = before
+        for number in range(key.epoch - 1, 0, -1):
+            if number in held:
+                continue
+            after = self.held(key.group, number + 1)
+            link = epoch if after.epoch == epoch.epoch else self._state(hub, key.group, after.epoch).epoch
+            if not link.previous_sealed:
+                # Begun when nobody who was left held the one before.
+                return
+            epoch = self._state(hub, key.group, number).epoch
+            self._require_creator(hub, epoch)
+            self._committed(hub, epoch, after.previous(link.previous_sealed))
 
     def _counted(self, hub: HubClient, known: GroupHistory, members: Iterable[MemberId]) -> list[MemberId]:
         """Others, that members admitted and the log has in the group, and not as gone. Raises: Corrupt."""

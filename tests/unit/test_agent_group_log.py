@@ -92,3 +92,10 @@ def test_an_older_epoch_than_is_known_is_refused(shown: int, held: int) -> None:
     with pytest.raises(Corrupt) as error:
         known.require_no_rollback(shown, held)
     assert error.value.reason == "EPOCH_ROLLED_BACK"
+
+
+def test_what_no_honest_hub_logs_is_passed_over() -> None:
+    known = told(
+        *JOINED, ("epoch_created:x", SHOES), ("epoch_created:99999999999999", SHOES), ("epoch_created:", SHOES)
+    )
+    assert known.newest == 0
