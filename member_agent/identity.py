@@ -95,7 +95,7 @@ class Identity:
         return self._signing.sign(data, ec.ECDSA(hashes.SHA256()))
 
     def witness_key(self) -> Ed25519PrivateKey:
-        """The key that cosigns heads of the log (ADR 0013): derived, so that every agent of the member has the same."""
+        """Cosigns heads of the log; derived, so that every agent of the member has it (docs/adr/0017-witnesses.md)."""
         secret = self._signing.private_numbers().private_value.to_bytes(32, "big")
         seed = HKDF(hashes.SHA256(), length=32, salt=None, info=b"alliance/v1/witness-key").derive(secret)
         return Ed25519PrivateKey.from_private_bytes(seed)

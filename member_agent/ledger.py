@@ -102,11 +102,14 @@ class Ledger:
             rows = tx.execute(select(newest).order_by(newest.c.id)).all()
         yield from map(_entry, rows)
 
-    def find(self, *, id: int | None = None, digest: bytes = b"") -> tuple[LedgerEntry, list[Logged]] | None:
-        """The newest payload of this number, or of this digest: its own, of what it announced, or of a leaf's."""
+    def find(self, *, id: int | None = None, digest: bytes | None = None) -> tuple[LedgerEntry, list[Logged]] | None:
+        """The newest payload of this number, or of this digest: its own, of what it announced, of a leaf; else of all
+        that cause leaves."""
         query = select(ledger_table).outerjoin(logged_table).order_by(ledger_table.c.id.desc()).limit(1)
         if id is not None:
             query = query.where(ledger_table.c.id == id)
+        elif digest is None:
+            query = query.where(logged_table.c.id.is_not(None))
         else:
             named = (ledger_table.c.digest, logged_table.c.content, logged_table.c.digest)
             query = query.where(or_(*(column == digest for column in named)))

@@ -60,11 +60,13 @@ class Proof:
 
 
 def find(ledger: Ledger, named: str) -> tuple[LedgerEntry, list[Logged]]:
-    """The payload that `named` is: its number in the ledger, or a SHA-256 in hexadecimal.
+    """The payload that `named` is: its number in the ledger, a SHA-256 in hexadecimal, or the `last` that counts.
 
     Raises: InvalidInput; NotFound; FailedPrecondition, NOT_LOGGED for a payload that changes nothing at the hub.
     """
-    if re.fullmatch(r"[0-9]{1,18}", named):
+    if named == "last":
+        found = ledger.find()
+    elif re.fullmatch(r"[0-9]{1,18}", named):
         found = ledger.find(id=int(named))
     elif re.fullmatch(r"[0-9a-fA-F]{64}", named):
         found = ledger.find(digest=bytes.fromhex(named))

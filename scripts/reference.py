@@ -100,7 +100,7 @@ One file per service in `proto/alliance/v1`; messages and fields are described t
 - **Versions**: clients name theirs in the metadata `alliance-client-version`; one too old gets `CLIENT_TOO_OLD`.
 - **Limits**: a request has at most 4 MiB, its metadata 16 KiB, a chunk of a blob 1 MiB, a blob 64 MiB, a batch
   65,536 rows. A connection lives 30 minutes, plus 30 seconds to finish.
-- **Unknown fields** are dropped on arrival: neither stored nor relayed.
+- **Unknown fields** are refused, wherever they stand: `UNKNOWN_FIELD`.
 
 Besides, the main listener serves `grpc.health.v1` to whoever has a certificate, and reflection to console roles."""
 

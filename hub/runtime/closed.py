@@ -1,7 +1,8 @@
 """The contract is closed: a request with a field that this hub does not know is refused, wherever it stands.
 
 Dropped in silence it would be half obeyed, kept it could carry anything past the egress list to be stored or
-relayed. A newer client learns from the handshake which version it talks to, and what it may send (ADR 0014).
+relayed. A newer client learns from the handshake which version it talks to, and so what it may send
+(docs/adr/0018-unknown-fields.md).
 """
 
 from __future__ import annotations

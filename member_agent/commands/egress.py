@@ -57,7 +57,7 @@ def summary(context: typer.Context, as_json: bool = JSON) -> None:
 @egress.command("prove")
 def prove(
     context: typer.Context,
-    payload: str = typer.Argument(..., help="A number of `egress log`, or a SHA-256: of the payload or the batch."),
+    payload: str = typer.Argument(..., help="A number of `egress log`, a SHA-256 of payload or batch, or: last."),
     out: Path | None = typer.Option(None, "--out", help="Write the proof to this file, for verify_log.py."),
     as_json: bool = JSON,
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_batch_is_proven_by_its_number_its_digest_and_what_it_holds(pair: Agen
     assert by_number["payload"]["sha256"] == first.digest.hex()
     assert documents(acme, first.digest.hex()) == documents(acme, by_number["content"]) == [by_number]
     [other] = documents(acme, str(second.id))
+    assert documents(acme, "last") == [other]
     assert other["leaf_index"] > by_number["leaf_index"]
     for document in (by_number, other):
         said = verify_log.check_proof(document, log_key(acme))
