@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hub.runtime.access import TABLE, Listener
 from hub.runtime.caller import CONSOLE, MEMBERS, Who
+from tests.kit.foreign import ROWS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "access.md"
 INTRO = """\
@@ -30,18 +31,42 @@ whether the batch is its own.
   approves ([how](../how-to/two-admins.md)). Of `IssueOperatorCertificate`, only for a new admin.
 - **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `NOT_ADMITTED`, `APPROVAL_NEEDED`,
   `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
+FOREIGN = """
+## Another member's resource
+
+What a row cannot say: every field by which a member names something, and what it gets that presents another's there
+(it is active, and in a group of its own). `tests/contract/test_hub_matrix_resources.py` finds the fields in the
+contract, sends each, and fails where one is missing. But where *tells* says why, the answer is the very answer for
+what nobody has: nothing is learned of what there is.
+"""
 ORDER = [who for who in Who if who in MEMBERS] + [who for who in Who if who in CONSOLE]
 
 
 def written() -> str:
-    return "\n".join([INTRO, *_tables()]) + "\n"
+    return "\n".join([INTRO, *_tables(), FOREIGN, *_foreign()]) + "\n"
 
 
 def _tables() -> Iterator[str]:
-    head = ["RPC", "listener", *(who.value.replace("_", " ") for who in ORDER), "anyone", "suspended", "waiting", "two admins"]
+    head = [
+        "RPC",
+        "listener",
+        *(who.value.replace("_", " ") for who in ORDER),
+        "anyone",
+        "suspended",
+        "waiting",
+        "two admins",
+    ]
     for service, names in itertools.groupby(TABLE, key=lambda name: name.partition("/")[0]):
         yield from ("", f"## {service}", "", _row(head), _row(["---", "---", *[":-:"] * (len(head) - 2)]))
         yield from (_row(_cells(name)) for name in names)
+
+
+def _foreign() -> Iterator[str]:
+    yield from (_row(["RPC", "field", "presents", "gets", "tells"]), _row(["---"] * 5))
+    for name, row in ROWS.items():
+        rpc, _, field = name.partition(" ")
+        gets = f"`{row.refusal}`" if row.refusal else row.instead
+        yield _row([f"`{rpc}`", f"`{field}`", row.presents, gets, row.told])
 
 
 def _cells(name: str) -> list[str]:

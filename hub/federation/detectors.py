@@ -85,16 +85,21 @@ class DetectorService:
         return store.detectors(tx, groups=groups, after=after, limit=limit)
 
     def join(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
-        """Consents, for the calling member. Raises: NotFound, NotPermitted."""
-        detector = self.get(tx, name)
-        self._membership.require_in_group(tx, detector.group, caller.member)
+        """Consents, for the calling member. Raises: NotPermitted."""
+        detector = self._of_group(tx, caller, name)
         store.add_consent(tx, name, caller.member, now=micros(self._clock()))
         self._record(tx, caller, "detector_joined", name)
         return detector
 
     def leave(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
-        """Takes the consent back; a round in progress goes on without the member. Raises: NotFound."""
-        detector = self.get(tx, name)
+        """Takes the consent back, also after the group was left; a round in progress goes on without the member.
+
+        Raises: NotPermitted.
+        """
+        if caller.member in store.consents(tx, name):
+            detector = self.get(tx, name)
+        else:
+            detector = self._of_group(tx, caller, name)
         store.remove_consent(tx, name, caller.member)
         self._record(tx, caller, "detector_left", name)
         return detector
@@ -107,12 +112,34 @@ class DetectorService:
         active = self._membership.active_in(tx, detector.group)
         return [member for member in store.consents(tx, detector.id) if member in active]
 
-    def require_joined(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
-        """Raises: NotFound, NotPermitted."""
+    def may_follow(self, tx: Connection, caller: Caller, name: DetectorId) -> bool:
+        """Whether the caller sees the detector's rounds: the console, and members that joined."""
+        if caller.is_console:
+            return True
         detector = self.get(tx, name)
-        if not caller.is_console and caller.member not in store.consents(tx, name):
+        in_group = self._membership.is_in_group(tx, detector.group, caller.member)
+        return in_group and caller.member in store.consents(tx, name)
+
+    def require_joined(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
+        """For the console: any. Raises: NotFound, NotPermitted."""
+        if caller.is_console:
+            return self.get(tx, name)
+        detector = self._of_group(tx, caller, name)
+        if caller.member not in store.consents(tx, name):
             raise NotPermitted(
                 f"{caller.name} has not joined {name}", reason="NOT_JOINED", remedy="join the detector first"
+            )
+        return detector
+
+    def _of_group(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
+        """Raises: NotPermitted, the same for a detector that is not there: outsiders learn nothing."""
+        detector = store.find_detector(tx, name)
+        if detector is None or not self._membership.is_in_group(tx, detector.group, caller.member):
+            raise NotPermitted(
+                f"{caller.name} is not in the group of {name}",
+                reason="NOT_IN_GROUP",
+                field="name",
+                remedy="ask the operator to add the member to the detector's group",
             )
         return detector
 

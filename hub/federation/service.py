@@ -153,11 +153,12 @@ class RoundService:
         return cancelled
 
     def get(self, tx: Connection, caller: Caller, round_id: RoundId) -> Round:
-        """Raises: NotFound, NotPermitted."""
+        """Raises: NotFound, the same for one of a detector that the member did not join."""
         found = round_store.find_round(tx, round_id)
-        if found is None:
-            raise NotFound(f"no round {round_id}", reason="ROUND_NOT_FOUND", field="name")
-        self._detectors.require_joined(tx, caller, found.detector)
+        if found is None or not self._detectors.may_follow(tx, caller, found.detector):
+            raise NotFound(
+                f"no rounds/{round_id} of a detector that {caller.name} joined", reason="ROUND_NOT_FOUND", field="name"
+            )
         return found
 
     def rounds(
@@ -192,9 +193,9 @@ class RoundService:
         """Whether it counts, and why not. What is late or repeated changes nothing; the last answer that the round
         waits for takes it on."""
         member = caller.member
-        found = _known(round_store.lock_slot(tx, round_id, member), round_id)
-        slot = found.of(member)
-        if slot is None:
+        found = round_store.lock_slot(tx, round_id, member)
+        slot = None if found is None else found.of(member)
+        if found is None or slot is None:
             raise NotFound(f"{member} has no slot in rounds/{round_id}", reason="NO_SLOT", field="round")
         if _ASKED.get(result.kind) != (found.state, slot.state):
             return False, f"the round is {found.state}, the slot {slot.state}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alliance import tensors
-from alliance.errors import FailedPrecondition, NotPermitted
+from alliance.errors import FailedPrecondition, NotFound, NotPermitted
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.alliance import Alliance, alliance
 from tests.kit.federation import Trainee, create_detector, ended, model, plus, shown, spec, trigger
@@ -159,7 +159,7 @@ def test_who_has_not_consented_gets_no_task_no_model_and_no_round(three: Allianc
     assert not outsider.tasks
     with pytest.raises(NotPermitted):
         three.members[2].call(pb.GetModelRequest(detector=detector), pb.GetModelResponse)
-    with pytest.raises(NotPermitted):
+    with pytest.raises(NotFound):
         three.members[2].call(pb.GetRoundRequest(name=done.name), pb.GetRoundResponse)
 
 

@@ -80,7 +80,7 @@ class RawMember(KeyHolder):
         id: str = "",
         key: ec.EllipticCurvePrivateKey | None = None,
     ) -> enrolment_pb2.EnrolAgentRequest:
-        """What a further agent of this member, or one that returns, sends; without `key`, of one that is thrown away."""
+        """What a further or returning agent of this member sends; without `key`, one is made and thrown away."""
         made = enrolment_pb2.EnrolAgentRequest(
             request_id=id or request_id(),
             member=self.name,
