@@ -28,7 +28,17 @@ from alliance.v1 import (
 )
 
 R = TypeVar("R", bound=Message)
-FILES = (audit_pb2, blob_pb2, console_pb2, enrolment_pb2, federation_pb2, fingerprint_pb2, key_pb2, membership_pb2, pki_pb2)
+FILES = (
+    audit_pb2,
+    blob_pb2,
+    console_pb2,
+    enrolment_pb2,
+    federation_pb2,
+    fingerprint_pb2,
+    key_pb2,
+    membership_pb2,
+    pki_pb2,
+)
 METADATA = ((release.VERSION_METADATA, release.VERSION),)
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 8 << 20),
