@@ -1,4 +1,4 @@
-"""Integrates queued leaves; run every tenth of a second by `hub.app`, it keeps the log that close behind."""
+"""Integrates queued leaves; run every tenth of a second by `hub.serving`, it keeps the log that close behind."""
 
 from __future__ import annotations
 

@@ -58,8 +58,9 @@ def serve(context: typer.Context) -> None:
     import asyncio
 
     from alliance import log
-    from hub.app import Hub, open_services
-    from hub.app import serve as run
+    from hub.app import open_services
+    from hub.serving import Hub
+    from hub.serving import serve as run
 
     place = home(context)
     settings, _ = place.load()

@@ -1,6 +1,6 @@
 """Members, standings and groups: each method is one transaction's work, read top to bottom.
 
-Who may call is the access table's affair; what a departure does to fingerprints is handed in by `hub.app`.
+Who may call is the access table's affair; what a departure does to fingerprints is handed in by `hub.serving`.
 """
 
 from __future__ import annotations

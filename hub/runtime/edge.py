@@ -57,7 +57,7 @@ RequireOne = Callable[[Connection, str, Message], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What the edge needs of the hub; built by `hub.app`."""
+    """What the edge needs of the hub; built by `hub.serving`."""
 
     alliance: str
     db: Database

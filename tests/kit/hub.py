@@ -1,4 +1,4 @@
-"""A real hub in this process: `hub.setup.initialise`, `hub.app.Hub`, port 0, mutual TLS, a thread of its own.
+"""A real hub in this process: `hub.setup.initialise`, `hub.serving.Hub`, port 0, mutual TLS, a thread of its own.
 
 Promise: what the tests talk to is wired by the hub's own code and reached through sockets only; it starts and
 stops in a few tens of milliseconds, and nothing of it is left when the `with` block ends. Every client that a
@@ -22,16 +22,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from alliance import canonical, channel, sealed_file, tls
+from alliance.audience import Tlp
 from alliance.join_code import SECRET_SIZE, JoinCode
 from alliance.names import BankId, GroupId, MemberId, OperatorId
 from alliance.schemes import TERMS
 from alliance.v1 import enrolment_pb2, fingerprint_pb2, membership_pb2
-from hub.app import Hub, Services, open_services
+from hub.app import Services, open_services
 from hub.config import Home, Settings
 from hub.membership.model import ConsoleRole, Role
 from hub.operator_client import OperatorClient
 from hub.pki import custody
 from hub.runtime.clock import Clock, utc_now
+from hub.serving import Hub
 from hub.setup import initialise, write_kit
 from tests.kit.member import RawMember
 
@@ -150,9 +152,10 @@ class RunningHub:
         request = membership_pb2.AddGroupMemberRequest(group=group, member=member.name)
         self.admin.call(request, membership_pb2.AddGroupMemberResponse)
 
-    def create_bank(self, name: str, group: GroupId, *, scheme: str = TERMS.id) -> BankId:
+    def create_bank(self, name: str, group: GroupId, *, scheme: str = TERMS.id, tlp: Tlp = Tlp.AMBER) -> BankId:
         bank = BankId(f"banks/{name}")
-        request = fingerprint_pb2.CreateBankRequest(name=bank, group=group, scheme=scheme)
+        label = fingerprint_pb2.Tlp.Name(tlp)
+        request = fingerprint_pb2.CreateBankRequest(name=bank, group=group, scheme=scheme, tlp=label)
         self.admin.call(request, fingerprint_pb2.CreateBankResponse)
         return bank
 
