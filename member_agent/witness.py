@@ -21,7 +21,6 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, 
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance import checkpoint, cosignature
-from alliance.admission import EXPELLED, LEFT
 from alliance.cosignature import Cosigned
 from alliance.errors import AllianceError, FailedPrecondition, NotFound, NotPermitted
 from alliance.names import MemberId, member_id
@@ -113,6 +112,7 @@ class Witnesses:
         """The newest statement of each member, this one included, by member."""
         with self._db.read() as tx:
             rows = tx.execute(select(witness_table).order_by(witness_table.c.member)).all()
+        members = self._directory.register().members
         return [
             Seen(
                 member=MemberId(row.member),
@@ -123,16 +123,16 @@ class Witnesses:
                 witness_key=bytes(row.witness_key),
                 certificate=bytes(row.certificate),
                 own=row.member == self._identity.public.member,
-                gone=bool(
-                    self._log.find(event=EXPELLED, subject=row.member) or self._log.find(event=LEFT, subject=row.member)
-                ),
+                gone=not (MemberId(row.member) in members and members[MemberId(row.member)].counts),
             )
             for row in rows
         ]
 
     def missing(self) -> bool:
-        """Whether no other member's statement is younger than `MISSING_AFTER`."""
-        now = self._clock()
+        """Whether there are other members, and no statement of any is younger than `MISSING_AFTER`."""
+        now, own = self._clock(), self._identity.public.member
+        if not any(entry.counts for member, entry in self._directory.register().members.items() if member != own):
+            return False
         # A time far ahead, by a clock that is wrong or lies, would look fresh for ever.
         first, last = now - MISSING_AFTER, now + _CLOCKS_DIFFER
         return not any(first <= one.time <= last for one in self.seen() if not one.own and not one.gone)

@@ -78,7 +78,8 @@ def test_members_learn_what_the_others_saw(pair: AgentAlliance) -> None:
     assert set(held) == {acme.member, bigmart.member} == set(heard(bigmart))
     with acme.open() as opened:
         head = opened.log.head()
-        assert head is not None and held[acme.member] == head.size
+        assert head is not None
+        assert held[acme.member] == head.size
         assert not opened.witnesses.missing()
 
 
@@ -184,6 +185,29 @@ def test_silence_of_all_others_is_told(pair: AgentAlliance) -> None:
         assert _at(agent, MISSING_AFTER + dt.timedelta(hours=1)).missing()
         # A statement from the far future is nobody's.
         assert _at(agent, -dt.timedelta(days=400)).missing()
+
+
+def test_who_is_not_admitted_is_no_witness(pair: AgentAlliance) -> None:
+    """A hub enrols whom it likes: a puppet's word counts when members admit it, and no more when it has gone."""
+    acme = pair["acme"]
+    puppet = AgentHome.join(pair.hub.invite("puppet"), pair.folder / "puppet")
+    liar = LyingHub(pair.hub)
+    liar.execute("INSERT INTO admitted VALUES (:m, 0)", m=puppet.member)
+    with puppet.connected() as (agent, hub):
+        agent.witnesses.exchange(hub)
+    liar.execute("DELETE FROM admitted WHERE member = :m", m=puppet.member)
+    assert statement(pair.hub, puppet.member)["size"] > 0
+    acme.sync()
+    assert puppet.member not in heard(acme)
+    with acme.open() as agent:
+        assert agent.witnesses.missing()
+
+
+def test_a_member_that_is_alone_misses_nobody(tmp_path: Path) -> None:
+    with alliance_of_agents({"acme": "brand"}, folder=tmp_path) as a:
+        a["acme"].sync()
+        with a["acme"].open() as agent:
+            assert not agent.witnesses.missing()
 
 
 def test_members_compare_without_the_hub(pair: AgentAlliance, tmp_path: Path) -> None:
