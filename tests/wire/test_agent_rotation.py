@@ -73,6 +73,17 @@ def test_an_expulsion_changes_the_key_and_the_expelled_gets_none(three: AgentAll
     assert epoch(three, bigmart) == epoch(three, acme) == 2
 
 
+def test_a_running_agent_changes_the_key_by_itself(three: AgentAlliance) -> None:
+    """Told by the hub that somebody went, and by the log that it is so."""
+    with three["acme"].daemon() as daemon:
+        daemon.wait_for("connected")
+        expel(three, "rival")
+        told = daemon.wait_for("group_key_changed")
+        assert (told["group"], told["epoch"]) == (three.group, 2)
+        assert daemon.terminate() == 0
+    assert wrapped(three, 2) == {three["acme"].member, three["bigmart"].member}
+
+
 def test_of_those_that_change_a_key_at_once_one_wins(three: AgentAlliance, monkeypatch: pytest.MonkeyPatch) -> None:
     """bigmart changes it while acme is about to."""
     expel(three, "rival")
