@@ -56,8 +56,8 @@ def serving_hub(folder: Path, *, metrics_port: int = 0) -> Iterator[OperatorClie
         process.wait(timeout=20)
 
 
-def member(folder: Path, operator: OperatorClient, name: str) -> Home:
-    """An agent that joined, and is in the group."""
+def invitation(operator: OperatorClient, name: str) -> join_code.JoinCode:
+    """For a member of this name."""
     secret = hashlib.sha256(name.encode()).digest()
     invited = operator.call(
         membership_pb2.CreateInvitationRequest(
@@ -65,15 +65,19 @@ def member(folder: Path, operator: OperatorClient, name: str) -> Home:
         ),
         membership_pb2.CreateInvitationResponse,
     )
-    code = join_code.JoinCode(
+    return join_code.JoinCode(
         alliance=invited.alliance,
         address=invited.enrolment_address,
         member=member_id(f"members/{name}"),
         ca=x509.load_pem_x509_certificate(operator.roots),
         secret=secret,
     )
+
+
+def member(folder: Path, operator: OperatorClient, name: str) -> Home:
+    """An agent that joined, and is in the group."""
     home = Home(path=folder / name)
-    enrolment.join(home, code)
+    enrolment.join(home, invitation(operator, name))
     operator.call(
         membership_pb2.AddGroupMemberRequest(group=GROUP, member=f"members/{name}"),
         membership_pb2.AddGroupMemberResponse,
