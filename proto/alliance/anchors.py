@@ -79,7 +79,8 @@ def require_vouched(anchor: x509.Certificate, cross: bytes, trusted: Iterable[x5
 def verify_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate]) -> x509.Certificate:
     """The leaf of a client's chain (DER, leaf first) that leads to one of `anchors` (RFC 5280). Raises: Corrupt.
 
-    Looked at from the middle of the leaf's life: whether it is valid now depends on a clock, and is the peer's to say.
+    Looked at from the first moment when all of them are valid: whether they are now depends on a clock, and is the
+    peer's to say.
     """
     try:
         leaf, *others = [x509.load_der_x509_certificate(der) for der in chain]
