@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from alliance import merkle
 from alliance.errors import AllianceError, FailedPrecondition, NotFound
-from alliance.names import BankId, bank_id, group_id, member_id, qualified
+from alliance.names import BankId, bank_id, member_id, qualified
 from member_agent import enrolment, evidence, hub_client, keystore, limits, state, trust
 from member_agent.audit_log import AuditLog
 from member_agent.audit_store import leaf_table
@@ -26,6 +26,7 @@ from member_agent.identity import Identity
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
 from member_agent.outbox import Outbox
+from member_agent.sharing.audiences import Audiences
 from member_agent.sharing.bank_store import BankStore
 from member_agent.sharing.group_log import GroupLog
 from member_agent.sharing.held_keys import HeldKeys
@@ -60,6 +61,7 @@ class Agent:
     witnesses: Witnesses
     keyring: Keyring
     banks: BankStore
+    audiences: Audiences
     outbox: Outbox
     synchroniser: Synchroniser
     models: ModelStore
@@ -97,12 +99,16 @@ class Agent:
         return Trainer(limits=limits_)
 
     def target(self, hub: HubClient, bank: BankId, *, dry_run: bool = False) -> Target:
-        """Where to publish: the bank as the hub lists it, and the group's key. Raises: NotFound."""
+        """Where to publish: the bank as the log has it too, and its group's key. Raises: NotFound, Corrupt."""
         for one in self.synchroniser.banks(hub):
             if one.name == bank:
-                group = group_id(one.group)
-                key = self.keyring.rehearsed(group) if dry_run else self.keyring.current(hub, group)
-                return Target(bank=bank, group=group, scheme=one.scheme, key=key)
+                if dry_run:
+                    audience = self.audiences.rehearsed(one)
+                    key = self.keyring.rehearsed(audience.group)
+                else:
+                    audience = self.audiences.require(hub, one)
+                    key = self.keyring.current(hub, audience.group)
+                return Target(bank=bank, audience=audience, scheme=one.scheme, key=key)
         raise NotFound(
             f"no bank {bank} among this member's groups",
             reason="BANK_NOT_FOUND",
@@ -147,6 +153,7 @@ def _wire(
     identity = Identity(member_id(settings.hub_member), secrets)
     log = AuditLog(db, alliance=settings.hub_alliance, log_key=bytes.fromhex(settings.hub_log_key))
     directory = Directory(db, log, alliance=settings.hub_alliance, own=identity.public)
+    audiences = Audiences(log)
     return Agent(
         home=home,
         settings=settings,
@@ -166,8 +173,11 @@ def _wire(
             rotate=dt.timedelta(days=settings.keys_rotate_days),
         ),
         banks=banks,
+        audiences=audiences,
         outbox=Outbox(db, home.outbox_lock),
-        synchroniser=Synchroniser(banks, directory=directory, parts=home.parts, lock=home.sync_lock),
+        synchroniser=Synchroniser(
+            banks, audiences=audiences, directory=directory, parts=home.parts, lock=home.sync_lock
+        ),
         models=ModelStore(db, home.models),
         transcript=evidence.Transcript(),
     )

@@ -29,6 +29,7 @@ ALARMS = frozenset(
         "ADMISSION_MISSING",
         "ADMISSION_POLICY_CHANGED",
         "ANCHOR_FORGED",
+        "AUDIENCE_CHANGED",
         "CHECKPOINT_FORGED",
         "COMMITMENT_MISMATCH",
         "EPOCH_ROLLED_BACK",

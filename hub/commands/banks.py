@@ -21,14 +21,21 @@ def create(
     name: str,
     group: str = typer.Option(..., help="The audience: a sharing group."),
     scheme: str = typer.Option(..., help="pdq-256 (images) or terms-v1 (titles)."),
+    tlp: str = typer.Option(
+        "amber", help="The strictest TLP 2.0 label of its rows: clear, green, amber, amber_strict. Never changed."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Create a bank: one scheme, one audience, one ordered log."""
+    from alliance import audience
     from alliance.names import qualified
     from alliance.v1 import fingerprint_pb2 as pb
 
+    label = pb.Tlp.Name(audience.ceiling(audience.tlp(tlp, field="--tlp"), field="--tlp"))
     with client(context) as hub:
-        request = pb.CreateBankRequest(name=qualified("banks", name), group=qualified("groups", group), scheme=scheme)
+        request = pb.CreateBankRequest(
+            name=qualified("banks", name), group=qualified("groups", group), scheme=scheme, tlp=label
+        )
         show_one(_row(hub.call(request, pb.CreateBankResponse).bank), as_json=as_json)
 
 
@@ -43,4 +50,7 @@ def list_banks(context: typer.Context, as_json: bool = JSON) -> None:
 
 
 def _row(one: pb.Bank) -> dict[str, object]:
-    return {"bank": one.name, "group": one.group, "scheme": one.scheme, "entries": one.head_seq}
+    from alliance import audience
+
+    label = audience.ceiling(one.tlp).label
+    return {"bank": one.name, "group": one.group, "tlp": label, "scheme": one.scheme, "entries": one.head_seq}

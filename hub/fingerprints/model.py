@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from alliance import entries
+from alliance.audience import Audience, Tlp
 from alliance.errors import InvalidInput
 from alliance.names import BankId, Digest, GroupId, MemberId
 from alliance.segments import MAX_BATCH_ROWS
@@ -15,12 +16,19 @@ from alliance.v1 import fingerprint_pb2 as pb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bank:
+    """`tlp` is the strictest label that its rows may have; they are sealed, so agents hold to it."""
+
     id: BankId
     group: GroupId
+    tlp: Tlp
     scheme: str
     head_seq: int
     head_digest: Digest
     create_time: int
+
+    @property
+    def audience(self) -> Audience:
+        return Audience(group=self.group, ceiling=self.tlp)
 
     def append(self, entry: pb.BankEntry) -> tuple[Bank, pb.BankEntry]:
         """The bank with one more entry, and the entry with its place and chain digest."""

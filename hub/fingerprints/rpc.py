@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from alliance.audience import Audience, ceiling
 from alliance.errors import InvalidInput
 from alliance.names import bank_id, digest, group_id
 from alliance.v1 import fingerprint_pb2 as pb
@@ -28,9 +29,8 @@ class FingerprintRpc:
         self._service = service
 
     def create_bank(self, tx: Connection, caller: Caller, request: pb.CreateBankRequest) -> pb.CreateBankResponse:
-        bank = self._service.create_bank(
-            tx, caller, bank_id(request.name, field="name"), group_id(request.group), request.scheme
-        )
+        audience = Audience(group=group_id(request.group), ceiling=ceiling(request.tlp))
+        bank = self._service.create_bank(tx, caller, bank_id(request.name, field="name"), audience, request.scheme)
         return pb.CreateBankResponse(bank=_bank(bank))
 
     def list_banks(self, tx: Connection, caller: Caller, request: pb.ListBanksRequest) -> pb.ListBanksResponse:
@@ -114,6 +114,7 @@ def _bank(bank: Bank) -> pb.Bank:
     return pb.Bank(
         name=bank.id,
         group=bank.group,
+        tlp=pb.Tlp.Name(bank.tlp),
         scheme=bank.scheme,
         head_seq=bank.head_seq,
         head_digest=bank.head_digest,

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from alliance import entries, schemes
+from alliance.audience import Audience
 from alliance.canonical import CHAIN_START, sha256
 from alliance.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, NotPermitted
-from alliance.names import BankId, Digest, GroupId, MemberId
+from alliance.names import BankId, Digest, MemberId
 from alliance.names import digest as checked_digest
 from alliance.v1 import fingerprint_pb2 as pb
 from hub.audit.service import AuditService
@@ -38,22 +39,23 @@ class FingerprintService:
         self._audit = audit
         self._clock = clock
 
-    def create_bank(self, tx: Connection, caller: Caller, bank_id: BankId, group: GroupId, scheme: str) -> Bank:
+    def create_bank(self, tx: Connection, caller: Caller, bank_id: BankId, audience: Audience, scheme: str) -> Bank:
         """Raises: NotFound, AlreadyExists, InvalidInput."""
         schemes.scheme(scheme)
-        self._membership.group(tx, group)
+        self._membership.group(tx, audience.group)
         if store.find_bank(tx, bank_id) is not None:
             raise AlreadyExists(f"{bank_id} exists", reason="BANK_EXISTS", field="name")
         bank = Bank(
             id=bank_id,
-            group=group,
+            group=audience.group,
+            tlp=audience.ceiling,
             scheme=scheme,
             head_seq=0,
             head_digest=CHAIN_START,
             create_time=micros(self._clock()),
         )
         store.add_bank(tx, bank)
-        self._audit.record(tx, event=f"bank_created:{group}", actor=caller.name, subject=bank_id)
+        self._audit.record(tx, event=f"bank_created:{audience.detail()}", actor=caller.name, subject=bank_id)
         return bank
 
     def banks(self, tx: Connection, caller: Caller, *, after: str | None, limit: int) -> list[Bank]:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from alliance.audience import Tlp
 from alliance.names import BankId, Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2 as pb
 from hub.fingerprints.model import Bank, Hit, HitSummary, Published, Segment
@@ -34,6 +35,8 @@ bank_table = Table(
     Column("name", String(80), primary_key=True),
     Column("group_name", ForeignKey("sharing_group.name"), nullable=False, index=True),
     Column("scheme", String(40), nullable=False),
+    # The label's number; banks of before have amber.
+    Column("tlp", Integer, nullable=False, server_default="3"),
     Column("head_seq", Int64, nullable=False),
     Column("head_digest", LargeBinary(32), nullable=False),
     Column("create_time", Int64, nullable=False),
@@ -101,6 +104,7 @@ def add_bank(tx: Connection, bank: Bank) -> None:
             name=bank.id,
             group_name=bank.group,
             scheme=bank.scheme,
+            tlp=bank.tlp,
             head_seq=bank.head_seq,
             head_digest=bank.head_digest,
             create_time=bank.create_time,
@@ -254,6 +258,7 @@ def _bank(row: Row[Any]) -> Bank:
     return Bank(
         id=BankId(row.name),
         group=GroupId(row.group_name),
+        tlp=Tlp(row.tlp),
         scheme=row.scheme,
         head_seq=row.head_seq,
         head_digest=Digest(bytes(row.head_digest)),

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, Row, select
 
 from alliance import canonical, entries
+from alliance.audience import Audience, Tlp
 from alliance.errors import AllianceError
 from alliance.names import Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2
@@ -117,7 +118,8 @@ def banks(tx: Connection, said: History) -> Iterator[Finding]:
     heads, counts = {}, dict.fromkeys(said.entries, 0)
     for row in rows(tx, "bank"):
         heads[row.name] = (row.head_seq, bytes(row.head_digest))
-        yield from _compare("bank", row.name, "group", row.group_name, said.banks.get(row.name))
+        audience = Audience(group=GroupId(row.group_name), ceiling=Tlp(row.tlp)).detail()
+        yield from _compare("bank", row.name, "audience", audience, said.banks.get(row.name))
     yield from _absent("bank", set(said.banks) - set(heads), said.banks)
     bank, chain, seq = "", bytes(canonical.CHAIN_START), 0
     ends: dict[str, tuple[int, bytes]] = {name: (0, bytes(canonical.CHAIN_START)) for name in heads}

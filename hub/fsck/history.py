@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from alliance.audience import Audience
 from alliance.canonical import AuditEvent
 
 _STANDINGS = {
@@ -91,7 +92,7 @@ class History:
                 group, _, number = detail.rpartition(":")
                 self.wraps[group, int(number), subject] = digest
             case "bank_created":
-                self.banks[subject] = Said(detail, index)
+                self.banks[subject] = Said(Audience.of_detail(detail).detail(), index)
             case "batch_published" | "rows_withdrawn":
                 self.entries[subject].append(digest)
             case _:

@@ -89,6 +89,7 @@ def status(context: typer.Context, as_json: bool = JSON) -> None:
 
 def banks(context: typer.Context, as_json: bool = JSON) -> None:
     """List the banks of this member's groups, at the hub and here."""
+    from alliance import audience
     from alliance.names import bank_id
     from member_agent.app import open_agent
 
@@ -100,6 +101,7 @@ def banks(context: typer.Context, as_json: bool = JSON) -> None:
                 {
                     "bank": one.name,
                     "group": one.group,
+                    "tlp": audience.ceiling(one.tlp).label,
                     "scheme": one.scheme,
                     "entries": one.head_seq,
                     "held": held.cursor if held else 0,

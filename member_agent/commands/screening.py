@@ -42,6 +42,9 @@ def screen(
     threshold: float = typer.Option(0.2, min=0.0, max=1.0, help="Least cosine of two titles."),
     per_listing: int = typer.Option(2, min=1, help="Most title candidates per listing."),
     per_fingerprint: int = typer.Option(3, min=1, help="Most title candidates per fingerprint and block."),
+    tlp_at_most: str | None = typer.Option(
+        None, help="Match only what may be shown so widely, for a result to hand on: clear, green, amber."
+    ),
     report_hits: bool = typer.Option(True, "--report-hits/--no-report-hits", help="Tell publishers bucketed counts."),
     as_json: bool = JSON,
 ) -> None:
@@ -50,6 +53,7 @@ def screen(
     from contextlib import ExitStack
     from functools import partial
 
+    from alliance.audience import tlp
     from alliance.errors import InvalidInput
     from alliance.names import bank_id, qualified
     from member_agent.app import open_agent
@@ -63,6 +67,7 @@ def screen(
     from member_agent.screening.pipeline import Screener
 
     results.check(out)
+    at_most = None if tlp_at_most is None else tlp(tlp_at_most, field="--tlp-at-most")
     for one, excluded, field in ((bank, no_banks, "--bank"), (model, no_models, "--model")):
         if one and excluded:
             raise InvalidInput("named and excluded at once", field=field, remedy="leave one of the two out")
@@ -81,7 +86,9 @@ def screen(
         # Without a model to ask, listings must have what banks are searched by.
         listings = listings if chosen.models else read()
         banks_wanted = not no_banks and (wanted or agent.banks.states() or not chosen.models)
-        contents = service.open_contents(agent.banks, agent.keyring, wanted, now=utc_now()) if banks_wanted else []
+        contents = []
+        if banks_wanted:
+            contents = service.open_contents(agent.banks, agent.keyring, wanted, now=utc_now(), at_most=at_most)
         screener = Screener(
             contents,
             agent.keyring,

@@ -26,7 +26,10 @@ def publish(
         "genuine", help="What the fingerprints mark: genuine, counterfeit, never_made, authorised."
     ),
     confidence: int = typer.Option(100, min=0, max=100, help="How sure you are, in percent."),
-    tlp: str = typer.Option("amber", help="TLP 2.0 label: clear, green, amber, amber_strict, red."),
+    tlp: str = typer.Option(
+        "amber", help="TLP 2.0 label, no stricter than the bank may hold: clear, green, amber, amber_strict."
+    ),
+    widen: bool = typer.Option(False, "--widen", help="Give this label also to what has a stricter one."),
     expires_days: int = typer.Option(0, min=0, help="Days until the fingerprints expire; 0 is never."),
     include_withheld: bool = typer.Option(False, "--include-withdrawn", help="Also what was withdrawn by hand."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Compute everything, send and keep nothing."),
@@ -34,16 +37,17 @@ def publish(
     as_json: bool = JSON,
 ) -> None:
     """Publish fingerprints of what is new or changed in the catalogue; withdraw what left it."""
+    from alliance import audience
     from member_agent.app import default_bank, open_agent
     from member_agent.clock import utc_now
     from member_agent.sharing.making import Labels
     from member_agent.sharing.publishing import expiry_day
-    from member_agent.sharing.rows import Marks, Tlp
+    from member_agent.sharing.rows import Marks
 
     labels = Labels(
         marks=_choice(Marks, marks, "--marks"),
         confidence=confidence,
-        tlp=_choice(Tlp, tlp, "--tlp"),
+        tlp=audience.tlp(tlp, field="--tlp"),
         expiry=expiry_day(expires_days, utc_now()),
     )
     with open_agent(home(context)) as agent, agent.connect() as hub, agent.publisher() as publisher:
@@ -54,6 +58,7 @@ def publish(
             source=source,
             dry_run=dry_run,
             include_withheld=include_withheld,
+            widen=widen,
             progress=lambda so_far: _note(f"{so_far.products} products, {so_far.rows} fingerprints"),
         )
         sent = agent.outbox.drain(hub) if wait and not dry_run else None
@@ -126,6 +131,7 @@ def published(context: typer.Context, bank: str = BANK, as_json: bool = JSON) ->
                 "source": row.source,
                 "product": row.source_key,
                 "kind": row.kind,
+                "tlp": row.tlp.label,
                 "withdrawn": row.withdrawn,
                 "hits": bucket,
                 "reporting_members": hit.reporting_members if hit else 0,
@@ -195,6 +201,7 @@ def _report_row(report: Report, *, dry_run: bool) -> dict[str, object]:
         "unchanged": report.unchanged,
         "withheld": report.withheld,
         "withdrawn": report.withdrawn,
+        "kept_stricter": report.kept_stricter,
         "problems": len(report.problems),
     }
 

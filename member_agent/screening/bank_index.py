@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance import schemes
+from alliance.audience import Tlp
 from alliance.errors import AllianceError
 from alliance.names import Digest
 from member_agent.fingerprinting.image import Probe
@@ -63,7 +64,8 @@ class TextBank:
             for at, row, score in zip(found.query_row, found.index_row, found.score, strict=True):
                 batch, inside = places[int(row)]
                 reason = f"title alike, cosine {float(score):.2f}"
-                yield _candidate(self._contents, queries[int(at)], batch, inside, text_score(float(score)), [reason])
+                query, label = queries[int(at)], int(batch.labels[inside])
+                yield _candidate(self._contents, query, batch, inside, text_score(float(score)), [reason], label)
 
     def _sketcher(self, keyring: Keyring, epoch: int) -> Sketcher:
         return Sketcher(key=keyring.held(self._contents.state.group, epoch).text_key())
@@ -101,21 +103,24 @@ class ImageBank:
         values = np.frombuffer(b"".join(probe.hash for probe in probes), dtype=np.uint8).reshape(-1, 32)
         found = self._index.search(values, radius=self._radius)
         best: dict[tuple[int, Digest, int], tuple[int, str]] = {}
+        labels: dict[tuple[int, Digest, int], int] = {}
         for probe_at, row, distance in zip(found.query_row, found.index_row, found.distance, strict=True):
             batch, inside = self._contents.locate(int(row))
             base = int(batch.rows.variant_of[inside])
             key = (owners[int(probe_at)], batch.digest, inside if base < 0 else base)
             told = (int(distance), probes[int(probe_at)].kind)
             best[key] = min(best.get(key, told), told)
+            labels[key] = max(labels.get(key, 0), int(batch.labels[inside]))
         by_digest = {batch.digest: batch for batch in self._contents.batches}
         for (owner, digest, inside), (distance, kind) in sorted(best.items()):
             reason = f"picture alike, {distance} of 256 bits differ ({kind})"
             score = image_score(distance, self._radius)
-            yield _candidate(self._contents, queries[owner], by_digest[digest], inside, score, [reason])
+            label = labels[owner, digest, inside]
+            yield _candidate(self._contents, queries[owner], by_digest[digest], inside, score, [reason], label)
 
 
 def _candidate(
-    contents: BankContents, query: Query, batch: OpenBatch, row: int, score: int, reasons: list[str]
+    contents: BankContents, query: Query, batch: OpenBatch, row: int, score: int, reasons: list[str], label: int
 ) -> Candidate:
     marks = Marks(int(batch.rows.marks[row])).name.lower()
     return Candidate(
@@ -129,4 +134,5 @@ def _candidate(
         brand=batch.rows.brand_of(row),
         publisher=batch.publisher,
         version=contents.version,
+        tlp=Tlp(label).label,
     )

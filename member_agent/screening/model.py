@@ -18,7 +18,10 @@ HIT_BUCKETS = (1, 10, 100, 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """`score` is 0 to 100; `fingerprint` is "<batch digest hex>:<row>"; `version` names the bank's contents."""
+    """`score` is 0 to 100; `fingerprint` is "<batch digest hex>:<row>"; `version` names the bank's contents.
+
+    `tlp` says whom its publisher lets it be shown to.
+    """
 
     listing: str
     row: int
@@ -30,6 +33,7 @@ class Candidate:
     brand: str
     publisher: str
     version: str
+    tlp: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,7 @@ class Judged:
 class Result:
     """A row of the result file; without a fingerprint, it is a model alone that listed the listing.
 
-    `match_score` is the candidate's own; `models` and `model_scores` are `Judged`'s.
+    `match_score` and `tlp` are the candidate's own; `models` and `model_scores` are `Judged`'s.
     """
 
     listing: str
@@ -65,6 +69,7 @@ class Result:
     match_score: int | None = None
     models: tuple[str, ...] = ()
     model_scores: tuple[int, ...] = ()
+    tlp: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,7 @@ def matched(candidate: Candidate, judged: Judged) -> Result:
         match_score=candidate.score,
         models=judged.models,
         model_scores=judged.scores,
+        tlp=candidate.tlp,
     )
 
 

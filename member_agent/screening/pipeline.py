@@ -48,7 +48,7 @@ class Screener:
         self._decoder = decoder
         self._limits = limits
         self._models, self._least_risk = models, least_risk
-        self._labels = sorted({name for one in contents for batch in one.batches for name in batch.rows.brands})
+        self._labels = sorted({name for one in contents for name in one.brands()})
         self._texts = [TextBank(one, keyring) for one in contents if one.state.scheme == schemes.TERMS.id]
         self._images = [ImageBank(one) for one in contents if one.state.scheme == schemes.PDQ.id]
         problems = [problem for one in contents for problem in one.problems]

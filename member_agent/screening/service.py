@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from itertools import groupby
 
+from alliance.audience import Tlp
 from alliance.errors import FailedPrecondition
 from alliance.names import BankId, Digest
 from alliance.v1 import fingerprint_pb2 as pb
@@ -20,8 +21,13 @@ from member_agent.sharing.keyring import Keyring
 MAX_HITS = 10_000
 
 
-def open_contents(banks: BankStore, keyring: Keyring, wanted: set[BankId], *, now: dt.datetime) -> list[BankContents]:
-    """The banks held here, or those wanted. Raises: FailedPrecondition where one is not held, or none is."""
+def open_contents(
+    banks: BankStore, keyring: Keyring, wanted: set[BankId], *, now: dt.datetime, at_most: Tlp | None = None
+) -> list[BankContents]:
+    """The banks held here, or those wanted; only what may be shown `at_most` so widely, where that is said.
+
+    Raises: FailedPrecondition where one is not held, or none is.
+    """
     states = [state for state in banks.states() if not wanted or state.id in wanted]
     missing = wanted - {state.id for state in states}
     if missing or not states:
@@ -31,7 +37,8 @@ def open_contents(banks: BankStore, keyring: Keyring, wanted: set[BankId], *, no
             remedy='run "alliance-agent sync" first',
         )
     today = (now.date() - dt.date(1970, 1, 1)).days
-    return [open_bank(banks, keyring, state, today=today) for state in states]
+    opened = [open_bank(banks, keyring, state, today=today) for state in states]
+    return opened if at_most is None else [one.narrowed(at_most) for one in opened]
 
 
 def report_hits(db: LocalDatabase, counted: Mapping[tuple[BankId, Digest, int], int], *, now: dt.datetime) -> None:

@@ -7,7 +7,7 @@ doubled; two replays give the same rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from alliance.audience import Audience, Tlp
 from alliance.canonical import CHAIN_START
 from alliance.errors import Corrupt
 from alliance.names import BankId, Digest, GroupId, MemberId
 from member_agent.database import LocalDatabase
 
 metadata = MetaData()
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 bank_table = Table(
     "bank",
     metadata,
@@ -43,6 +44,8 @@ bank_table = Table(
     Column("scheme", String, nullable=False),
     Column("cursor", Integer, nullable=False),
     Column("chain_digest", LargeBinary, nullable=False),
+    # The strictest label that its rows may have; empty in rows of an older agent.
+    Column("ceiling", Integer),
 )
 batch_table = Table(
     "batch",
@@ -73,10 +76,14 @@ class BankState:
     """How far a bank is held: all entries up to `cursor`, whose chain gives `chain_digest`."""
 
     id: BankId
-    group: GroupId
+    audience: Audience
     scheme: str
     cursor: int
     chain_digest: Digest
+
+    @property
+    def group(self) -> GroupId:
+        return self.audience.group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,7 @@ class BankStore:
             return None
         return BankState(
             id=bank,
-            group=GroupId(row.group_name),
+            audience=Audience(group=GroupId(row.group_name), ceiling=Tlp(row.ceiling or Tlp.AMBER)),
             scheme=row.scheme,
             cursor=row.cursor,
             chain_digest=Digest(bytes(row.chain_digest)),
@@ -130,18 +137,18 @@ class BankStore:
         found = (self.state(BankId(name)) for name in names)
         return [state for state in found if state is not None]
 
-    def open_bank(self, bank: BankId, group: GroupId, scheme: str) -> BankState:
-        """The bank's state; a new one starts at nothing."""
+    def open_bank(self, bank: BankId, audience: Audience, scheme: str) -> BankState:
+        """The bank's state; a new one starts at nothing. Its audience is the one given: the log's."""
         found = self.state(bank)
-        if found is not None:
+        if found is not None and found.audience == audience:
             return found
-        start = BankState(id=bank, group=group, scheme=scheme, cursor=0, chain_digest=CHAIN_START)
+        told = {"group_name": audience.group, "ceiling": audience.ceiling}
         with self.db.write() as tx:
-            tx.execute(
-                insert(bank_table).values(
-                    name=bank, group_name=group, scheme=scheme, cursor=0, chain_digest=CHAIN_START
-                )
-            )
+            if found is not None:
+                tx.execute(update(bank_table).where(bank_table.c.name == bank).values(told))
+                return replace(found, audience=audience)
+            start = BankState(id=bank, audience=audience, scheme=scheme, cursor=0, chain_digest=CHAIN_START)
+            tx.execute(insert(bank_table).values(name=bank, scheme=scheme, cursor=0, chain_digest=CHAIN_START, **told))
         return start
 
     def append(self, state: BankState, batches: Sequence[SealedBatch], tombstones: Sequence[StoredTombstone]) -> None:

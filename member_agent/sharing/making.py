@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from alliance import schemes
+from alliance.audience import Tlp
 from alliance.errors import AllianceError, InvalidInput
 from member_agent.catalog.model import Product
 from member_agent.fingerprinting.decode import ImageDecoder, Result
 from member_agent.fingerprinting.text import Sketcher, TextItem
 from member_agent.sharing.held_keys import GroupKey
-from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
+from member_agent.sharing.rows import Marks, Row, brand_label
 
 _TEXT_CHUNK = 4096
 _IMAGE_CHUNK = 512

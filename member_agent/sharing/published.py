@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Index, Integer, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import Column, Connection, Index, Integer, LargeBinary, String, Table, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from alliance.audience import Tlp
 from alliance.names import BankId, Digest
 from member_agent.state import metadata
 
@@ -24,8 +25,11 @@ published_table = Table(
     # Of the product as published; another digest means publish again.
     Column("content_digest", LargeBinary, nullable=False),
     Column("withdrawn", Integer, nullable=False, default=0),
+    # `Tlp`: whom its publisher showed it to; empty in rows of an older agent, whose default was amber.
+    Column("tlp", Integer),
     Index("ix_published_bank_product", "bank", "product"),
 )
+_LABEL = func.coalesce(published_table.c.tlp, int(Tlp.AMBER))
 withheld_table = Table(
     "withheld",
     metadata,
@@ -52,6 +56,7 @@ class PublishedRow:
     kind: str
     content_digest: bytes
     withdrawn: bool = False
+    tlp: Tlp = Tlp.AMBER
 
 
 def add(tx: Connection, rows: Iterable[PublishedRow]) -> None:
@@ -66,6 +71,7 @@ def add(tx: Connection, rows: Iterable[PublishedRow]) -> None:
             "kind": row.kind,
             "content_digest": row.content_digest,
             "withdrawn": 0,
+            "tlp": row.tlp,
         }
         for row in rows
     ]
@@ -73,13 +79,22 @@ def add(tx: Connection, rows: Iterable[PublishedRow]) -> None:
         tx.execute(insert(published_table), values)
 
 
-def live(tx: Connection, bank: BankId, *, product: int | None = None, source: str | None = None) -> list[PublishedRow]:
-    """Rows not withdrawn, of one product or source if named, in (batch, row) order."""
+def live(
+    tx: Connection,
+    bank: BankId,
+    *,
+    product: int | None = None,
+    source: str | None = None,
+    wider_than: Tlp | None = None,
+) -> list[PublishedRow]:
+    """Rows not withdrawn, of one product or source if named, in (batch, row) order; or those with a wider label."""
     query = select(published_table).where(published_table.c.bank == bank, published_table.c.withdrawn == 0)
     if product is not None:
         query = query.where(published_table.c.product == product)
     if source is not None:
         query = query.where(published_table.c.source == source)
+    if wider_than is not None:
+        query = query.where(wider_than > _LABEL)
     return list(_rows(tx.execute(query.order_by(published_table.c.batch_digest, published_table.c.row)).all()))
 
 
@@ -99,6 +114,28 @@ def digest_of(tx: Connection, bank: BankId, product: int) -> bytes | None:
         )
         .limit(1)
     ).scalar_one_or_none()
+
+
+def strictest(tx: Connection, bank: BankId, product: int) -> Tlp | None:
+    """The strictest label a product was ever published with here, since it was last widened; None for never."""
+    found = tx.execute(
+        select(func.max(_LABEL)).where(published_table.c.bank == bank, published_table.c.product == product)
+    ).scalar_one()
+    return None if found is None else Tlp(found)
+
+
+def labels(tx: Connection, bank: BankId, source: str | None) -> set[Tlp]:
+    """Of all rows that are out there, or of those of one source."""
+    query = select(_LABEL).distinct().where(published_table.c.bank == bank, published_table.c.withdrawn == 0)
+    if source is not None:
+        query = query.where(published_table.c.source == source)
+    return {Tlp(value) for value in tx.execute(query).scalars()}
+
+
+def widen(tx: Connection, bank: BankId, product: int, tlp: Tlp) -> None:
+    """A product's stricter labels of before no longer count: its publisher chose a wider one."""
+    of_product = (published_table.c.bank == bank) & (published_table.c.product == product)
+    tx.execute(update(published_table).where(of_product, tlp < _LABEL).values(tlp=tlp))
 
 
 def mark_withdrawn(tx: Connection, bank: BankId, batch_digest: Digest, rows: list[int]) -> None:
@@ -172,4 +209,5 @@ def _rows(found: Iterable[object]) -> Iterator[PublishedRow]:
             kind=values["kind"],
             content_digest=bytes(values["content_digest"]),
             withdrawn=bool(values["withdrawn"]),
+            tlp=Tlp(values["tlp"] or Tlp.AMBER),
         )

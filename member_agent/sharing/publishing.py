@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 
 from sqlalchemy import Connection
 
 from alliance import canonical, entries, schemes
-from alliance.names import BankId, Digest, GroupId, MemberId
+from alliance.audience import Audience
+from alliance.names import BankId, Digest, MemberId
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import outbox
-from member_agent.catalog.model import ChangeSeq, Product, ProductId, source_name
+from member_agent.catalog.model import ChangeSeq, ProductId, source_name
 from member_agent.catalog.service import CatalogService
 from member_agent.clock import Clock, timestamp, utc_now
 from member_agent.database import LocalDatabase
 from member_agent.fingerprinting.decode import ImageDecoder
 from member_agent.identity import Identity
-from member_agent.sharing import making, published, rows, sealing
+from member_agent.sharing import audiences, making, published, rows, sealing
 from member_agent.sharing.held_keys import GroupKey
 from member_agent.sharing.making import Labels, Made
 from member_agent.sharing.published import PublishedRow
+from member_agent.sharing.selection import Selection
 
 # A batch is sealed whenever it has this many rows; a picture has at most 23 values.
 BATCH_ROWS = 16_384
@@ -36,17 +38,20 @@ BATCH_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The bank to publish into, as the hub describes it, and the key of its group."""
+    """The bank to publish into, its audience as the log has it, and the key of its group."""
 
     bank: BankId
-    group: GroupId
+    audience: Audience
     scheme: str
     key: GroupKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a publish did, or (dry run) would do. `bytes_` are sealed bytes; `problems` name product and reason."""
+    """What a publish did, or (dry run) would do. `bytes_` are sealed bytes; `problems` name product and reason.
+
+    `kept_stricter` are products that keep the stricter label they were published with before.
+    """
 
     bank: BankId
     products: int = 0
@@ -56,6 +61,7 @@ class Report:
     unchanged: int = 0
     withheld: int = 0
     withdrawn: int = 0
+    kept_stricter: int = 0
     problems: tuple[str, ...] = field(default=())
 
 
@@ -92,27 +98,39 @@ class Publisher:
         source: str = "",
         dry_run: bool = False,
         include_withheld: bool = False,
+        widen: bool = False,
         progress: Callable[[Report], None] = lambda report: None,
     ) -> Report:
         """Publishes what is new or changed since the last time and withdraws what left the catalogue.
 
-        Raises: InvalidInput for a scheme this agent cannot make.
+        What is out there with a wider label than the one given is replaced, or withdrawn where it cannot be made anew.
+        What has a stricter one keeps it, unless told to `widen`.
+
+        Raises: InvalidInput for a scheme this agent cannot make, or a label the bank may not hold.
         """
+        audiences.require_label(labels.tlp, target.bank, target.audience.ceiling)
+        only = source_name(source) if source else None
         with self._db.write() as tx:
             if not dry_run:
                 self._reclaim(tx)
             if include_withheld and not dry_run:
                 published.release(tx, target.bank)
             since, held = published.cursor(tx, target.bank, source), published.withheld(tx, target.bank)
+            held = set() if include_withheld else held
+            wanted = Selection(self._db, target.bank, only, held, labels.tlp, widen=widen)
+            if any(map(wanted.relabels, published.labels(tx, target.bank, only))):
+                since = 0
         changes = self._catalog.changes(ChangeSeq(since))
         report = Report(bank=target.bank)
-        wanted = _Selection(self._db, target.bank, source, held if not include_withheld else set())
         make = making.maker(target.scheme, target.key, labels, self._decoder)
-        for group in _batches(make, wanted.of(changes.changed)):
-            report = self._batch(target, group, report, dry_run=dry_run)
+        for group in _batches(map(wanted.labelled, make(wanted.of(changes.changed)))):
+            report = self._batch(target, group, report, widen=widen, dry_run=dry_run)
             progress(report)
-        report = replace(report, unchanged=wanted.unchanged, withheld=wanted.withheld)
-        return self._gone(target.bank, changes.withdrawn, report, source, changes.upto, dry_run=dry_run)
+        report = replace(
+            report, unchanged=wanted.unchanged, withheld=wanted.withheld, kept_stricter=wanted.kept_stricter
+        )
+        cursor = (source, changes.upto)
+        return self._gone(target.bank, changes.withdrawn, wanted, report, cursor, dry_run=dry_run)
 
     def withdraw(self, bank: BankId, *, source: str | None = None, keys: frozenset[str] = frozenset()) -> int:
         """Tombstones published products of a source or with these keys (none: all); returns how many rows.
@@ -126,7 +144,7 @@ class Publisher:
             published.withhold(tx, bank, {row.product for row in chosen})
         return len(chosen)
 
-    def _batch(self, target: Target, group: list[Made], report: Report, *, dry_run: bool) -> Report:
+    def _batch(self, target: Target, group: list[Made], report: Report, *, widen: bool, dry_run: bool) -> Report:
         problems = tuple(f"{m.product.source_key}: {p}" for m in group for p in m.problems)
         made = [m for m in group if m.rows]
         report = replace(report, problems=report.problems + problems)
@@ -137,6 +155,8 @@ class Publisher:
             with self._db.write() as tx:
                 for one in made:
                     report = replace(report, withdrawn=report.withdrawn + self._replaced(tx, target.bank, one))
+                    if widen:
+                        published.widen(tx, target.bank, one.product.id, one.rows[0].tlp)
                 outbox.put(
                     tx, sealed.request, now=self._clock(), sealed=sealed.data, digest=sealed.request.batch.digest
                 )
@@ -171,6 +191,7 @@ class Publisher:
                 source_key=one.product.source_key,
                 kind=kind,
                 content_digest=one.product.content_digest,
+                tlp=placed[at].tlp,
             )
             for at, (one, kind) in enumerate(owners)
         )
@@ -198,14 +219,24 @@ class Publisher:
         return len(old)
 
     def _gone(
-        self, bank: BankId, products: Iterator[ProductId], report: Report, source: str, upto: int, *, dry_run: bool
+        self,
+        bank: BankId,
+        products: Iterator[ProductId],
+        wanted: Selection,
+        report: Report,
+        cursor: tuple[str, int],
+        *,
+        dry_run: bool,
     ) -> Report:
-        """Tombstones what left the catalogue, and remembers how far the catalogue is published."""
+        """Tombstones what left the catalogue, and what is still out there with a wider label, since no stricter row
+        could be made of it; remembers how far the catalogue is published, by source."""
         with self._db.write() as tx:
-            rows_gone = list(chain.from_iterable(published.live(tx, bank, product=product) for product in products))
+            gone = chain.from_iterable(published.live(tx, bank, product=product) for product in products)
+            wide = published.live(tx, bank, source=wanted.source, wider_than=wanted.tlp)
+            rows_gone = list({(row.batch_digest, row.row): row for row in chain(gone, wide)}.values())
             if not dry_run:
                 self._tombstones(tx, bank, rows_gone)
-                published.set_cursor(tx, bank, source, upto)
+                published.set_cursor(tx, bank, *cursor)
         return replace(report, withdrawn=report.withdrawn + len(rows_gone))
 
     def _tombstones(self, tx: Connection, bank: BankId, withdrawn: list[PublishedRow]) -> None:
@@ -228,34 +259,11 @@ class Publisher:
             published.forget_batch(tx, digest)
 
 
-class _Selection:
-    """Which changed products are published: of the source, not withheld, not published as they are."""
-
-    def __init__(self, db: LocalDatabase, bank: BankId, source: str, held: set[int]) -> None:
-        self._db, self._bank, self._held = db, bank, held
-        self._source = source_name(source) if source else None
-        self.unchanged = self.withheld = 0
-
-    def of(self, changed: Iterator[Product]) -> Iterator[Product]:
-        for product in changed:
-            if self._source is not None and product.source != self._source:
-                continue
-            if product.id in self._held:
-                self.withheld += 1
-                continue
-            with self._db.read() as tx:
-                known = published.digest_of(tx, self._bank, product.id)
-            if known == product.content_digest:
-                self.unchanged += 1
-            else:
-                yield product
-
-
-def _batches(make: making.Maker, products: Iterator[Product]) -> Iterator[list[Made]]:
+def _batches(made_of: Iterable[Made]) -> Iterator[list[Made]]:
     """Groups of products whose rows fill a batch; a product's rows are never split."""
     group: list[Made] = []
     size = 0
-    for made in make(products):
+    for made in made_of:
         if group and size + len(made.rows) > BATCH_ROWS:
             yield group
             group, size = [], 0

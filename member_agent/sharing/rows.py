@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.audience import Tlp
 from alliance.errors import Corrupt, InvalidInput
 from alliance.segments import MAX_BATCH_ROWS
 
@@ -46,16 +47,6 @@ class Marks(IntEnum):
     COUNTERFEIT = 2
     NEVER_MADE = 3
     AUTHORISED = 4
-
-
-class Tlp(IntEnum):
-    """TLP 2.0 labels (FIRST)."""
-
-    CLEAR = 1
-    GREEN = 2
-    AMBER = 3
-    AMBER_STRICT = 4
-    RED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

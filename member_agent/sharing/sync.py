@@ -13,12 +13,13 @@ from pathlib import Path
 
 from alliance import canonical, entries, segments
 from alliance.errors import AllianceError, Corrupt, InvalidInput
-from alliance.names import BankId, Digest, MemberId, bank_id, digest, group_id, member_id
+from alliance.names import BankId, Digest, MemberId, bank_id, digest, member_id
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import transfer
 from member_agent.directory import Directory
 from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
+from member_agent.sharing.audiences import Audiences
 from member_agent.sharing.bank_store import BankState, BankStore, SealedBatch, StoredTombstone
 
 # Sealed bytes held in memory before they are stored.
@@ -45,8 +46,11 @@ class Progress:
 
 
 class Synchroniser:
-    def __init__(self, store: BankStore, *, directory: Directory, parts: Path, lock: Path) -> None:
+    def __init__(
+        self, store: BankStore, *, audiences: Audiences, directory: Directory, parts: Path, lock: Path
+    ) -> None:
         self._store = store
+        self._audiences = audiences
         self._directory = directory
         self._parts = parts
         self._lock = lock
@@ -85,8 +89,9 @@ class Synchroniser:
         return synced
 
     def _bank(self, hub: HubClient, bank: pb.Bank, progress: Callable[[Progress], None]) -> Synced:
+        audience = self._audiences.require(hub, bank)
         name = bank_id(bank.name)
-        start = state = self._store.open_bank(name, group_id(bank.group), bank.scheme)
+        start = state = self._store.open_bank(name, audience, bank.scheme)
         head = max(bank.head_seq, state.cursor)
         if bank.head_seq < state.cursor:
             raise self._corrupt(f"{name} shrank from {state.cursor} to {bank.head_seq} entries")

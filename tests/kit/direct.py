@@ -11,6 +11,7 @@ from cryptography import x509
 from sqlalchemy import Connection
 
 from alliance import canonical, tls
+from alliance.audience import Audience, Tlp
 from alliance.names import BankId, GroupId, MemberId
 from alliance.schemes import TERMS
 from alliance.v1 import fingerprint_pb2
@@ -121,7 +122,8 @@ def create_group(services: Services, name: str, *members: KeyHolder) -> GroupId:
 
 def create_bank(services: Services, name: str, group: GroupId, *, scheme: str = TERMS.id) -> BankId:
     bank = BankId(f"banks/{name}")
-    write(services, lambda tx: services.fingerprints.create_bank(tx, ADMIN, bank, group, scheme))
+    audience = Audience(group=group, ceiling=Tlp.AMBER)
+    write(services, lambda tx: services.fingerprints.create_bank(tx, ADMIN, bank, audience, scheme))
     return bank
 
 

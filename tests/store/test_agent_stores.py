@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, Float, Integer, MetaData, Table
 
+from alliance.audience import Audience, Tlp
 from alliance.canonical import CHAIN_START
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, Unavailable
 from alliance.names import BankId, Digest, GroupId, MemberId
@@ -24,7 +25,8 @@ from member_agent.sharing import published
 from member_agent.sharing.bank_store import BankState, BankStore, SealedBatch, StoredTombstone
 from member_agent.sharing.published import PublishedRow
 
-BANK, GROUP, ACME = BankId("banks/titles"), GroupId("groups/shoes"), MemberId("members/acme")
+BANK, ACME = BankId("banks/titles"), MemberId("members/acme")
+AUDIENCE = Audience(group=GroupId("groups/shoes"), ceiling=Tlp.AMBER)
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=dt.UTC)
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -44,7 +46,8 @@ def banks(tmp_path: Path) -> Iterator[BankStore]:
 
 
 def at(cursor: int) -> BankState:
-    return BankState(id=BANK, group=GROUP, scheme="terms-v1", cursor=cursor, chain_digest=Digest(bytes([cursor] * 32)))
+    chain = Digest(bytes([cursor] * 32))
+    return BankState(id=BANK, audience=AUDIENCE, scheme="terms-v1", cursor=cursor, chain_digest=chain)
 
 
 def batch(seq: int, *, sealed: bytes = b"") -> SealedBatch:
@@ -58,14 +61,14 @@ def batch(seq: int, *, sealed: bytes = b"") -> SealedBatch:
 
 def test_a_new_bank_starts_at_nothing(banks: BankStore) -> None:
     assert banks.state(BANK) is None
-    opened = banks.open_bank(BANK, GROUP, "terms-v1")
+    opened = banks.open_bank(BANK, AUDIENCE, "terms-v1")
     assert (opened.cursor, opened.chain_digest) == (0, CHAIN_START)
-    assert banks.open_bank(BANK, GROUP, "terms-v1") == opened
+    assert banks.open_bank(BANK, AUDIENCE, "terms-v1") == opened
     assert banks.states() == [opened]
 
 
 def test_entries_come_back_in_order_with_the_state_behind_them(banks: BankStore) -> None:
-    banks.open_bank(BANK, GROUP, "terms-v1")
+    banks.open_bank(BANK, AUDIENCE, "terms-v1")
     gone = StoredTombstone(seq=2, batch_digest=batch(1).digest, publisher=ACME, rows=(0, 2, 65_535))
     whole = StoredTombstone(seq=4, batch_digest=batch(3).digest, publisher=ACME, rows=())
     banks.append(at(2), [batch(1)], [gone])
@@ -78,7 +81,7 @@ def test_entries_come_back_in_order_with_the_state_behind_them(banks: BankStore)
 
 
 def test_entries_and_cursor_are_kept_together_or_not_at_all(banks: BankStore) -> None:
-    banks.open_bank(BANK, GROUP, "terms-v1")
+    banks.open_bank(BANK, AUDIENCE, "terms-v1")
     banks.append(at(1), [batch(1)], [])
     with pytest.raises(Corrupt, match="twice"):
         banks.append(at(3), [batch(2), batch(3, sealed=batch(1).sealed)], [])
@@ -87,12 +90,12 @@ def test_entries_and_cursor_are_kept_together_or_not_at_all(banks: BankStore) ->
 
 
 def test_a_dropped_bank_is_fetched_anew(banks: BankStore) -> None:
-    banks.open_bank(BANK, GROUP, "terms-v1")
+    banks.open_bank(BANK, AUDIENCE, "terms-v1")
     banks.append(at(1), [batch(1)], [])
     banks.drop(BANK)
     assert banks.state(BANK) is None
     assert banks.size(BANK).batches == 0
-    banks.open_bank(BANK, GROUP, "terms-v1")
+    banks.open_bank(BANK, AUDIENCE, "terms-v1")
     banks.append(at(1), [batch(1)], [])
 
 

@@ -184,10 +184,20 @@ CASES: dict[str, tuple[Callable[[Scene], object], str, Callable[[Scene], str], s
         "its sealed key is",
     ),
     "group of a bank": (
-        lambda s: s.alter("INSERT INTO bank VALUES ('banks/ghost', 'groups/shoes', 'pdq-256', 0, :c, 0)", c=bytes(32)),
+        lambda s: s.alter(
+            "INSERT INTO bank (name, group_name, scheme, head_seq, head_digest, create_time) "
+            "VALUES ('banks/ghost', 'groups/shoes', 'pdq-256', 0, :c, 0)",
+            c=bytes(32),
+        ),
         "bank",
         lambda s: "banks/ghost",
         "the log says nothing of it",
+    ),
+    "label that a bank may hold": (
+        lambda s: s.alter(SQL.format("bank", "tlp = 4", "tlp = 3")),
+        "bank",
+        lambda s: "banks/shoes",
+        "its audience is",
     ),
     "header of a batch": (
         lambda s: s.alter_entry(2, _raise_row_count),

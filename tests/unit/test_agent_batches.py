@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alliance.audience import Tlp
 from alliance.canonical import batch_aad
 from alliance.errors import Corrupt, InvalidInput
 from alliance.names import BankId, GroupId, MemberId
 from member_agent.sharing import rows, sealing
 from member_agent.sharing.held_keys import GroupKey
-from member_agent.sharing.rows import Marks, Row, Tlp, brand_label
+from member_agent.sharing.rows import Marks, Row, brand_label
 
 KEY = GroupKey(group=GroupId("groups/shoes"), epoch=1, secret=bytes(range(32)))
 WHERE = {

@@ -76,6 +76,7 @@ def candidate(row: int, *, listing: str = "L") -> Candidate:
         brand="acme",
         publisher="members/acme",
         version="1-00",
+        tlp="amber",
     )
 
 

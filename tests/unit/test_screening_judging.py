@@ -26,6 +26,7 @@ CANDIDATE = Candidate(
     brand="acme",
     publisher="members/acme",
     version="1-00",
+    tlp="amber",
 )
 
 

@@ -92,6 +92,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_digest", name="pk_authority_request"),
     )
     op.add_column("key_epoch", sa.Column("previous_sealed", sa.LargeBinary()))
+    # Nothing was enforced before; the default of today.
+    op.add_column("bank", sa.Column("tlp", sa.Integer(), nullable=False, server_default="3"))
     op.create_table(
         "identity_change",
         sa.Column("member", sa.String(80), nullable=False),

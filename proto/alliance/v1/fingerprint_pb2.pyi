@@ -10,6 +10,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Tlp(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TLP_UNSPECIFIED: _ClassVar[Tlp]
+    TLP_CLEAR: _ClassVar[Tlp]
+    TLP_GREEN: _ClassVar[Tlp]
+    TLP_AMBER: _ClassVar[Tlp]
+    TLP_AMBER_STRICT: _ClassVar[Tlp]
+    TLP_RED: _ClassVar[Tlp]
+
 class HitBucket(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     HIT_BUCKET_UNSPECIFIED: _ClassVar[HitBucket]
@@ -17,6 +26,12 @@ class HitBucket(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HIT_BUCKET_10_TO_99: _ClassVar[HitBucket]
     HIT_BUCKET_100_TO_999: _ClassVar[HitBucket]
     HIT_BUCKET_1000_OR_MORE: _ClassVar[HitBucket]
+TLP_UNSPECIFIED: Tlp
+TLP_CLEAR: Tlp
+TLP_GREEN: Tlp
+TLP_AMBER: Tlp
+TLP_AMBER_STRICT: Tlp
+TLP_RED: Tlp
 HIT_BUCKET_UNSPECIFIED: HitBucket
 HIT_BUCKET_1_TO_9: HitBucket
 HIT_BUCKET_10_TO_99: HitBucket
@@ -24,20 +39,22 @@ HIT_BUCKET_100_TO_999: HitBucket
 HIT_BUCKET_1000_OR_MORE: HitBucket
 
 class Bank(_message.Message):
-    __slots__ = ("name", "group", "scheme", "head_seq", "head_digest", "create_time")
+    __slots__ = ("name", "group", "scheme", "head_seq", "head_digest", "create_time", "tlp")
     NAME_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
     HEAD_SEQ_FIELD_NUMBER: _ClassVar[int]
     HEAD_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TLP_FIELD_NUMBER: _ClassVar[int]
     name: str
     group: str
     scheme: str
     head_seq: int
     head_digest: bytes
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., scheme: _Optional[str] = ..., head_seq: _Optional[int] = ..., head_digest: _Optional[bytes] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    tlp: Tlp
+    def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., scheme: _Optional[str] = ..., head_seq: _Optional[int] = ..., head_digest: _Optional[bytes] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tlp: _Optional[_Union[Tlp, str]] = ...) -> None: ...
 
 class BatchHeader(_message.Message):
     __slots__ = ("bank", "publisher", "scheme", "epoch", "row_count", "digest", "size", "create_time", "signature")
@@ -104,16 +121,18 @@ class Segment(_message.Message):
     def __init__(self, bank: _Optional[str] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., digest: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
 class CreateBankRequest(_message.Message):
-    __slots__ = ("request_id", "name", "group", "scheme")
+    __slots__ = ("request_id", "name", "group", "scheme", "tlp")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
+    TLP_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     name: str
     group: str
     scheme: str
-    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., scheme: _Optional[str] = ...) -> None: ...
+    tlp: Tlp
+    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., scheme: _Optional[str] = ..., tlp: _Optional[_Union[Tlp, str]] = ...) -> None: ...
 
 class CreateBankResponse(_message.Message):
     __slots__ = ("bank",)
