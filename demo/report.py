@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -100,8 +101,9 @@ def _transforms(images: ImageScore) -> Table:
 
 
 def _gains(outcome: Outcome) -> Table:
-    sources = (f"{one.detector}: {one.source}, {one.rounds} rounds" for one in outcome.learnt)
-    table = Table(caption="\n".join(sources), caption_justify="left")
+    notes = [f"{one.detector}: {one.source}, {one.rounds} rounds" for one in outcome.learnt]
+    notes.append("* for comparison, by the demo itself: no member and no hub has these rows together")
+    table = Table(caption="\n".join(notes), caption_justify="left")
     for heading in ("detector", "member", "metric"):
         table.add_column(heading)
     for heading in ("rows", "alone", "together", "gain"):
@@ -115,6 +117,11 @@ def _gains(outcome: Outcome) -> Table:
                 f"{gain.federated - gain.local:+.3f}",
             )
             table.add_row(learnt.detector, name, learnt.metric, *figures)
+        alone, together = (fmean(gain[at] for gain in learnt.gains.values()) for at in (0, 1))
+        figures = ("", f"{alone:.3f}", f"{together:.3f}", f"{together - alone:+.3f}")
+        table.add_row(learnt.detector, "mean", learnt.metric, *figures)
+        figures = ("", "", f"{learnt.pooled:.3f}", f"{learnt.pooled - alone:+.3f}")
+        table.add_row(learnt.detector, "all rows in one place*", learnt.metric, *figures)
         table.add_section()
     return table
 

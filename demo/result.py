@@ -46,13 +46,18 @@ class Screening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
-    """What each member gained by a detector; `source` says in words what its rows are."""
+    """What each member gained by a detector; `source` says in words what its rows are.
+
+    `pooled` is what a model of all their rows in one place would have reached, which the demo alone can make: the mean
+    over members, as that of `gains`.
+    """
 
     detector: str
     source: str
     rounds: int
     metric: str
     gains: Mapping[str, Gain]
+    pooled: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,6 @@ def document(outcome: Outcome) -> dict[str, Any]:
 
 
 def _federation(learnt: Learnt) -> dict[str, Any]:
-    """Nobody has all members' rows, so there is no figure for a model of them pooled."""
     return {
         "rounds": learnt.rounds,
         "metric": learnt.metric,
@@ -126,7 +130,7 @@ def _federation(learnt: Learnt) -> dict[str, Any]:
             f"members/{name}": {"local": round(gain.local, _ROUND), "federated": round(gain.federated, _ROUND)}
             for name, gain in learnt.gains.items()
         },
-        "pooled": None,
+        "pooled": round(learnt.pooled, _ROUND),
     }
 
 

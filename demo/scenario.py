@@ -2,7 +2,7 @@
 
 Two groups share two banks: titles go to members with products or listings, photos to those with pictures, and the
 regulator is in neither. Nothing here reads a member's home or speaks the protocol: what a member knows, its own agent
-prints. Only the scoring, at the end, puts together what no single party could.
+prints. Only the scoring, at the end, and the model of pooled rows (`pooled`) put together what no single party could.
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ def _screen(cast: Cast, published: dict[str, int]) -> list[Screening]:
 
 
 def _learn(cast: Cast) -> list[Learnt]:
-    """Members propose and join detectors, the hub runs their rounds by schedule, and each member sees its gain."""
+    """Members propose and join detectors, the hub runs their rounds by schedule, and each member sees its gain.
+
+    Beside it, as only the demo can, stands a model of all their rows in one place.
+    """
     agents = {agent.name: agent for agent in cast.agents}
     trainings = cast.world.trainings
     takers = [(agents[name], training) for training in trainings for name in training.files]
@@ -187,6 +190,9 @@ def _learn(cast: Cast) -> list[Learnt]:
         lambda found: f"{sum(one.federated > one.local for one in found)} of {len(found)} results better than alone",
     )
     by_taker = {(training.detector, agent.name): gain for (agent, training), gain in zip(takers, gains, strict=True)}
+    with cast.steps.step("demo only: all members' rows in one place") as step:
+        reached = {training.detector: _pooled(cast.children, training) for training in trainings}
+        step.outcome = ", ".join(f"{name} {figure:.3f}" for name, figure in reached.items()) + ", for comparison"
     return [
         Learnt(
             detector=training.detector,
@@ -194,9 +200,18 @@ def _learn(cast: Cast) -> list[Learnt]:
             rounds=training.rounds,
             metric=training.metric,
             gains={name: by_taker[training.detector, name] for name in training.files},
+            pooled=reached[training.detector],
         )
         for training in trainings
     ]
+
+
+def _pooled(children: Children, training: Training) -> float:
+    """What a model of all members' rows in one place reaches, by a process that is the demo's own."""
+    wanted = ("--detector", training.detector, "--metric", training.metric, "--rounds", str(training.rounds))
+    how = ("--columns", ",".join(training.columns), "--settings", ",".join(training.settings))
+    rows = ("--rows", *map(str, training.files.values()))
+    return float(children.ask("pooled", "demo.pooled", *wanted, *how, *rows)["pooled"])
 
 
 def _run_rounds(hub: Hub, training: Training, step: Step) -> None:

@@ -1,9 +1,9 @@
 """One member's part in one detector: its rows, read once and split, and what it would reach alone.
 
-Alone means the same detector from its initial arrays on the member's own training rows, as many trainings in a row
-as `alone_rounds`, judged on the same held-back rows as the shared model. Blended is halfway between the two, which a
-member can make for itself: what all learnt, without giving up what is particular to its own rows ("mixture of global
-and local models", Hanzely and Richtarik 2020; docs/adr/0012 says why halfway).
+Alone means the same detector from its initial arrays on the member's own training rows, trained as long as the shared
+model: as many times in a row as the round's number says, judged on the same held-back rows. Blended is halfway
+between the two, which a member can make for itself: what all learnt, without giving up what is particular to its own
+rows ("mixture of global and local models", Hanzely and Richtarik 2020; docs/adr/0012 says why halfway).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from alliance.tensors import Arrays
 from member_agent.training.dataset import Dataset, split
 from member_agent.training.detector import PROXIMAL_MU, SERVER_ROUND, Detector, Settings, Trained, settle
 
-ALONE_ROUNDS = 20
+MOST_ALONE = 100
+"""Trainings of the own model at most: it has long settled, and a process that starts anew does them all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Learner:
     Args:
         read: gives the data set for the detector's settings.
         seed: the member's own; with the round's number it seeds every training.
+        alone_rounds: how many times the own model is trained, where it is not for a round's number to say.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Learner:
         read: Callable[[Settings], Dataset],
         *,
         seed: int = 0,
-        alone_rounds: int = ALONE_ROUNDS,
+        alone_rounds: int | None = None,
     ) -> None:
         self.detector = detector
         self._read = read
@@ -52,7 +54,8 @@ class Learner:
         self._alone_rounds = alone_rounds
         self._own: dict[str, float] | None = None
         self._data: tuple[Dataset, Dataset] | None = None
-        self._alone: Arrays | None = None
+        # After how many trainings, and what they made.
+        self._alone: tuple[int, Arrays] | None = None
 
     def train(self, arrays: Arrays, given: Settings, number: int) -> Trained:
         """Raises: InvalidInput, FailedPrecondition (NO_DATA)."""
@@ -71,16 +74,20 @@ class Learner:
         )
 
     def alone(self, given: Settings) -> Arrays:
-        """The member's own model, trained once; without FedProx's term, which is the federation's."""
+        """The member's own model, from where an earlier round left it; without FedProx's term, the federation's."""
         settings, (rows, _) = self._prepare(given)
-        if self._alone is None:
-            own = {name: value for name, value in settings.items() if name != PROXIMAL_MU}
-            arrays = self.detector.initial(own)
-            for number in range(1, self._alone_rounds + 1):
-                rng = np.random.default_rng((self._seed, number))
-                arrays = self.detector.train(arrays, rows, own, rng).arrays
-            self._alone = arrays
-        return self._alone
+        own = {name: value for name, value in settings.items() if name != PROXIMAL_MU}
+        rounds = self._alone_rounds
+        if rounds is None:
+            rounds = min(int(given.get(SERVER_ROUND, 0)), MOST_ALONE)
+        if self._alone is None or self._alone[0] > rounds:
+            self._alone = 0, self.detector.initial(own)
+        done, arrays = self._alone
+        for number in range(done + 1, rounds + 1):
+            rng = np.random.default_rng((self._seed, number))
+            arrays = self.detector.train(arrays, rows, own, rng).arrays
+        self._alone = rounds, arrays
+        return arrays
 
     def blended(self, shared: Arrays, given: Settings) -> Arrays:
         """Halfway between the shared model and the member's own."""

@@ -96,6 +96,7 @@ def test_generated_data_and_a_look_around(folder: Path) -> None:
         gains = result["federation"]["url-risk"]["members"].values()
         assert len(gains) == 5
         assert sum(one["federated"] - one["local"] for one in gains) > 0
+        assert 0.9 < result["federation"]["url-risk"]["pooled"] <= 1.0
         assert "what members gained" in shown
         assert "Of 400 product titles looked for in them, 0 were found." in shown
 
@@ -136,6 +137,10 @@ def test_real_data_meet_what_the_project_promises(folder: Path) -> None:
     gains = federation["url-risk"]["members"].values()
     assert sum(one["federated"] - one["local"] for one in gains) > 0
     assert all(one["federated"] > 0.9 for one in gains)
+    # Together without sharing rows: nearly what one table of everyone's rows gives, and better than alone.
+    pooled, together = federation["url-risk"]["pooled"], sum(one["federated"] for one in gains) / len(gains)
+    assert pooled > 0.9
+    assert together / pooled >= 0.98
     assert left_behind(folder) == []
 
 

@@ -46,6 +46,7 @@ OUTCOME = Outcome(
             rounds=3,
             metric="pr_auc",
             gains={"m0": Gain(local=0.81, federated=0.93456, rows=120), "m1": Gain(local=0.9, federated=0.85, rows=7)},
+            pooled=0.94567,
         )
     ],
     log=Log(size=42, verified=True, root="ab" * 32),
@@ -78,7 +79,7 @@ def test_the_document_keeps_to_its_schema() -> None:
                 "members/m0": {"local": 0.81, "federated": 0.9346},
                 "members/m1": {"local": 0.9, "federated": 0.85},
             },
-            "pooled": None,
+            "pooled": 0.9457,
         }
     }
     assert document["members"][0] == {"name": "members/m0", "role": "brand"}
@@ -117,8 +118,11 @@ def test_the_report_says_who_gained_and_who_lost() -> None:
     assert cells == [
         ["url-risk", "m0", "pr_auc", "120", "0.810", "0.935", "+0.125"],
         ["url-risk", "m1", "pr_auc", "7", "0.900", "0.850", "-0.050"],
+        ["url-risk", "mean", "pr_auc", "0.855", "0.892", "+0.037"],
+        ["url-risk", "all", "rows", "in", "one", "place*", "pr_auc", "0.946", "+0.091"],
     ]
     assert "url-risk: GENERATED URLs, 3 rounds" in shown(OUTCOME)
+    assert "* for comparison, by the demo itself" in shown(OUTCOME)
 
 
 def test_titles_at_the_hub_are_found(tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ from hub.federation.model import Participant, ParticipantState
 from hub.federation.wire import summaries
 from member_agent.catalog.readers.records import Record
 from member_agent.training.dataset import Dataset
-from member_agent.training.detector import Settings
+from member_agent.training.detector import PROXIMAL_MU, SERVER_ROUND, Settings
 from member_agent.training.detectors.url_risk import UrlRisk
 from member_agent.training.flower import ALONE, BLENDED, EVALUATE, METRICS, client_app, context, instruction
-from member_agent.training.learner import Learner
+from member_agent.training.learner import MOST_ALONE, Learner
 
 SETTINGS = {"bits": 10.0, "rate": 0.3}
 CODE = UrlRisk()
 
 
-def learner(words: Mapping[str, str], seed: int) -> Learner:
+def learner(words: Mapping[str, str], seed: int, *, alone_rounds: int | None = 5) -> Learner:
     """A member whose URLs hold these words, each with its label."""
     draw = np.random.default_rng(seed)
     made = []
@@ -33,7 +33,7 @@ def learner(words: Mapping[str, str], seed: int) -> Learner:
     def read(settings: Settings) -> Dataset:
         return CODE.read(made, {"url": "url", "label": "label"}, settings)
 
-    return Learner(CODE, read, seed=seed, alone_rounds=5)
+    return Learner(CODE, read, seed=seed, alone_rounds=alone_rounds)
 
 
 def test_each_of_the_three_is_judged_as_the_detector_judges_it() -> None:
@@ -48,6 +48,31 @@ def test_each_of_the_three_is_judged_as_the_detector_judges_it() -> None:
     assert found.blended == CODE.evaluate(mine.blended(theirs, SETTINGS), held_back, settings)
     assert found.shared["accuracy"] == 0.0
     assert found.alone["accuracy"] == 1.0
+
+
+def test_the_own_model_is_trained_as_long_as_the_shared_one() -> None:
+    words = {"paypal": "1", "shoes": "0"}
+    mine = learner(words, 1, alone_rounds=None)
+    rows, settings = mine.data(SETTINGS)[0], {**CODE.settings, **SETTINGS}
+    arrays, after = CODE.initial(settings), {0: CODE.initial(settings)["w"]}
+    for number in range(1, 5):
+        arrays = CODE.train(arrays, rows, settings, np.random.default_rng((1, number))).arrays
+        after[number] = arrays["w"]
+    for number in (0, 1, 4, 2):
+        told = {**SETTINGS, SERVER_ROUND: float(number), PROXIMAL_MU: 50.0}
+        assert np.array_equal(mine.alone(told)["w"], after[number]), number
+    assert not np.array_equal(after[4], after[2])
+    # What the hub is told is by that model, the round's number being the message's.
+    message = instruction(EVALUATE, CODE.initial(settings), SETTINGS, 3)
+    told_figures = client_app(mine)(message, context()).content.metric_records[METRICS]
+    expected = CODE.evaluate({**arrays, "w": after[3]}, mine.data(SETTINGS)[1], settings)
+    assert told_figures[ALONE + "accuracy"] == expected["accuracy"]
+
+
+def test_the_own_model_is_not_trained_for_ever() -> None:
+    mine = learner({"paypal": "1", "shoes": "0"}, 1, alone_rounds=None)
+    settled = mine.alone({**SETTINGS, SERVER_ROUND: float(MOST_ALONE)})
+    assert mine.alone({**SETTINGS, SERVER_ROUND: 1e9}) is settled
 
 
 def test_two_half_models_blend_into_one_that_knows_both() -> None:
