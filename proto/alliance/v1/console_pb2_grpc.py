@@ -82,8 +82,8 @@ class ConsoleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeOperator(self, request, context):
-        """Revokes every certificate of a console user; refuses to leave the hub without an admin.
-        Caller: admin; needs two.
+        """Revokes every certificate of a console user; refuses to leave the hub without an admin. Needs two admins.
+        Caller: admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +99,7 @@ class ConsoleServiceServicer:
 
     def ApproveAction(self, request, context):
         """Approves what another admin proposed, and does it.
-        Caller: admin (not the one who proposed it).
+        Caller: admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
