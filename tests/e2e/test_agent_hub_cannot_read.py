@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from alliance import canonical
+from alliance import canonical, sealed_file
 from alliance.names import MemberId
 from alliance.v1 import fingerprint_pb2 as pb
 from alliance.v1 import key_pb2
+from hub.pki import custody
 from member_agent.sharing import sealing
 from member_agent.sharing.held_keys import GroupKey
 from tests.kit.agents import AgentAlliance, alliance_of_agents, products
@@ -53,8 +54,13 @@ class Hub:
         self.wraps = [wrap for raw in created for wrap in key_pb2.CreateEpochRequest.FromString(raw).wraps]
         self.wraps += [wrap for raw in added for wrap in key_pb2.AddWrapsRequest.FromString(raw).wraps]
         self.loot = [*_columns(alliance.hub.home.database_file), *(raw for _, raw in recorder.requests), self.sealed]
-        self.loot += [key for file in sorted(alliance.hub.home.path.rglob("*.key")) for key in _private(file)]
-        self.loot += [key for file in sorted(alliance.hub.home.path.rglob("key.pem")) for key in _private(file)]
+        home = alliance.hub.home
+        phrase = sealed_file.passphrase(home.passphrase_file(alliance.hub.settings), create=False)
+        for file in sorted(home.path.rglob("*.key")):
+            self.loot += [phrase, file.read_bytes(), *_private(custody.read(file, phrase))]
+        for file in sorted(home.path.rglob("key.pem")):
+            pem = file.read_bytes()
+            self.loot += [pem, *_private(serialization.load_pem_private_key(pem, password=None))]
 
     def opens_batch(self, more: Iterable[bytes] = ()) -> bytes | None:
         """The rows, if any run of 32 bytes is an epoch's secret, or the batch's own key."""
@@ -105,13 +111,13 @@ def _columns(database: Path) -> Iterator[bytes]:
     opened.close()
 
 
-def _private(file: Path) -> list[bytes]:
-    """A private key as it stands in its file, and as the bare secret number."""
-    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+def _private(key: object) -> list[bytes]:
+    """A private key as it stands in a file without a seal, and as the bare secret number."""
+    form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     if isinstance(key, Ed25519PrivateKey):
-        return [file.read_bytes(), key.private_bytes_raw()]
+        return [key.private_bytes(*form), key.private_bytes_raw()]
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return [file.read_bytes(), key.private_numbers().private_value.to_bytes(KEY, "big")]
+    return [key.private_bytes(*form), key.private_numbers().private_value.to_bytes(KEY, "big")]
 
 
 @pytest.fixture

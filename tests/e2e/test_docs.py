@@ -30,6 +30,7 @@ CONTINUING = (
     "how-to/publish.md",
     "how-to/screen-listings.md",
     "how-to/prove-what-left.md",
+    "explanation/trust.md",
     "how-to/diagnose.md",
     "how-to/add-console-users.md",
     "how-to/invite-and-suspend.md",
