@@ -48,6 +48,11 @@ class Settings:
     # Whether two admins expel, make admins, revoke operators and change authorities: auto (where there are two),
     # always or never.
     approvals_two_admins: str = "auto"
+    # Per member or operator, at each hub process; enrolment by network address. 0 is no limit.
+    limits_calls_per_second: float = 500.0
+    limits_enrolment_calls_per_second: float = 20.0
+    limits_streams: int = 200
+    limits_megabytes_per_second: float = 200.0
     fingerprints_segment_entries: int = 64
     fingerprints_segment_bytes: int = 8 << 20
 
@@ -89,6 +94,14 @@ class Settings:
         ):
             if getattr(self, field) < least:
                 raise InvalidInput(f"must be at least {least}", field=field.replace("_", ".", 1), remedy="mend it")
+        for field in (
+            "limits_calls_per_second",
+            "limits_enrolment_calls_per_second",
+            "limits_streams",
+            "limits_megabytes_per_second",
+        ):
+            if not 0 <= getattr(self, field) < float("inf"):
+                raise InvalidInput("must not be negative", field=field.replace("_", ".", 1), remedy="0 is no limit")
         for field in ("server_certificate_hours", "membership_certificate_hours", "ca_overlap_hours"):
             # Written so that "nan" fails too.
             if not SHORTEST_HOURS <= getattr(self, field) <= LONGEST_HOURS:

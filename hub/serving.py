@@ -47,6 +47,7 @@ from hub.runtime.changes import Changes, Topic
 from hub.runtime.clock import Clock, micros, utc_now
 from hub.runtime.edge import Edge, Guard, Runtime, implementation, parser
 from hub.runtime.idempotency import forget_old
+from hub.runtime.limits import Limits, Rates
 from hub.runtime.metrics import Metrics
 from hub.runtime.periodic import Periodic
 from hub.runtime.streams import Streams
@@ -148,6 +149,7 @@ class Hub:
             authenticate=services.membership.authenticate,
             require_one_suffices=self._approvals.require_one_suffices,
             streams=self._streams,
+            limits=Limits(_rates(settings)),
         )
         # The listeners know each other's address before they serve; ports may be chosen by the system.
         guard = Guard(runtime, Listener.MAIN)
@@ -270,6 +272,15 @@ class Hub:
 
 def _nobody() -> None:
     """Whom to tell of a mutation that no watch shows."""
+
+
+def _rates(settings: Settings) -> Rates:
+    return Rates(
+        calls=settings.limits_calls_per_second,
+        enrolment_calls=settings.limits_enrolment_calls_per_second,
+        streams=settings.limits_streams,
+        bytes=settings.limits_megabytes_per_second * 1e6,
+    )
 
 
 async def _add_health(listener: grpc.aio.Server) -> None:

@@ -6,6 +6,8 @@ Nothing here can reach the catalogue (an import contract holds it), and nothing 
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,7 +16,7 @@ import grpc
 from google.protobuf.message import Message
 
 from alliance import channel, release, tls
-from alliance.errors import Unavailable
+from alliance.errors import LimitExceeded, Unavailable
 from alliance.v1 import membership_pb2
 from member_agent import egress
 from member_agent.clock import Clock, utc_now
@@ -25,6 +27,8 @@ from member_agent.ledger import Ledger
 
 R = TypeVar("R", bound=Message)
 PAGE = 500
+# How long a call waits in all where the hub asks it to.
+PATIENCE_SECONDS = 30.0
 _TLS_TROUBLE = (
     (
         "certificate is not yet valid",
@@ -62,7 +66,7 @@ class HubClient:
         """A unary call. Raises: NotPermitted before anything is sent; else what the hub answered."""
         permitted = self._passed(request)
         with _explained():
-            answer = channel.call(self._channel, permitted.message, response, timeout=timeout)
+            answer = _patient(lambda: channel.call(self._channel, permitted.message, response, timeout=timeout))
         self._transcript.heard(answer)
         return answer
 
@@ -79,13 +83,13 @@ class HubClient:
     def upload(self, parts: Iterable[Message], first: type[Message], response: type[R], *, content: str = "") -> R:
         """A client-streaming call; every part is permitted and recorded, as `content` in the ledger."""
         passed = (self._passed(part, content=content).message for part in parts)
-        with _explained():
+        with _explained(), _unavailable_for_now():
             return channel.stream_in(self._channel, passed, first, response)
 
     def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
         """A server-streaming call."""
         permitted = self._passed(request)
-        with _explained():
+        with _explained(), _unavailable_for_now():
             yield from channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
 
     def handshake(self) -> membership_pb2.HandshakeResponse:
@@ -109,6 +113,33 @@ class HubClient:
         permitted = egress.permit(message, content=content)
         self._ledger.record(permitted, now=self._clock())
         return permitted
+
+
+def _patient(work: Callable[[], R]) -> R:
+    """Waits as long as the hub asks for. Raises: Unavailable where it asks for too much: it is no fault of the call."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work()
+        except LimitExceeded as error:
+            if not error.retry_seconds:
+                raise
+            # A little more than asked for, and not all at once.
+            pause = error.retry_seconds * random.uniform(1.0, 1.5)  # noqa: S311  # because jitter is no secret
+            if time.monotonic() + pause > ends:
+                raise Unavailable(error.message, reason=error.reason, remedy=error.remedy) from error
+            time.sleep(pause)
+
+
+@contextmanager
+def _unavailable_for_now() -> Iterator[None]:
+    """Whoever opened the stream opens it again later, as after a lost connection."""
+    try:
+        yield
+    except LimitExceeded as error:
+        if not error.retry_seconds:
+            raise
+        raise Unavailable(error.message, reason=error.reason, remedy=error.remedy) from error
 
 
 @contextmanager

@@ -54,6 +54,10 @@ HUB_SETTINGS = {
     "membership_certificate_hours": "Life of an agent's channel certificate; it is renewed at two thirds.",
     "ca_overlap_hours": "How long a new authority is announced, and the least time the old one is trusted after.",
     "approvals_two_admins": "Whether two admins expel, make admins and change authorities: auto, always or never.",
+    "limits_calls_per_second": "Calls of one member or operator, at each hub process; ten times that at once.",
+    "limits_enrolment_calls_per_second": "Calls from one network address where nobody is known yet. 0 is no limit.",
+    "limits_streams": "Streams that one member may have open at once. 0 is no limit.",
+    "limits_megabytes_per_second": "Bytes of one member to and from the hub; what is more waits. 0 is no limit.",
     "fingerprints_segment_entries": "Entries of a bank after which its tail is packed into a segment.",
     "fingerprints_segment_bytes": "Sealed bytes after which it is.",
 }

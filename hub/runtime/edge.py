@@ -38,6 +38,7 @@ from hub.runtime.changes import Changes
 from hub.runtime.clock import Clock, micros
 from hub.runtime.closed import require_known
 from hub.runtime.db import Database, RaceLost
+from hub.runtime.limits import Limits
 from hub.runtime.metrics import Metrics
 from hub.runtime.streams import Streams
 
@@ -68,6 +69,7 @@ class Runtime:
     authenticate: Authenticate
     require_one_suffices: RequireOne
     streams: Streams
+    limits: Limits
 
 
 class Session:
@@ -154,13 +156,18 @@ class Edge:
 
         def attempt() -> bytes:
             peer = _peer(context, runtime.alliance)
+            _require_rate(runtime, peer, context)
             with runtime.db.write(shared=True) if mutates else runtime.db.read() as tx:
                 caller = _admit(runtime, name, self._listener, peer, tx)
+                runtime.limits.call(caller.name)
                 _check_version(context)
                 request = parse(raw)
-                if not mutates:
-                    return bytes(call(tx, caller, request).SerializeToString())
-                return _once(tx, runtime, caller, name, request, call)
+                if mutates:
+                    answer = _once(tx, runtime, caller, name, request, call)
+                else:
+                    answer = bytes(call(tx, caller, request).SerializeToString())
+            runtime.limits.moved(caller.name, len(raw) + len(answer))
+            return answer
 
         def work() -> bytes:
             try:
@@ -178,33 +185,39 @@ class Edge:
     async def _stream_in(
         self, name: str, parse: Callable[[bytes], Message], call: Any, requests: AsyncIterator[bytes], context: Context
     ) -> bytes:
+        runtime = self._runtime
+
         async def parsed() -> AsyncIterator[Message]:
             async for raw in requests:
                 yield parse(raw)
+                await runtime.limits.slow_down(session.caller.name, len(raw))
 
-        async with _Observed(self._runtime.metrics, name, context):
+        async with _Observed(runtime.metrics, name, context):
             session = await self._session(name, context)
-            async with self._runtime.streams.opened(name, self._listener, session.peer):
-                response = await call(session, parsed())
+            with runtime.limits.stream(session.caller.name):
+                async with runtime.streams.opened(name, self._listener, session.peer):
+                    response = await call(session, parsed())
             return bytes(response.SerializeToString())
 
     async def _stream_out(
         self, name: str, parse: Callable[[bytes], Message], call: Any, raw: bytes, context: Context
     ) -> None:
         """Writes instead of yielding, so that a cut reaches it also while its reader does not read."""
-        async with _Observed(self._runtime.metrics, name, context):
+        runtime = self._runtime
+        async with _Observed(runtime.metrics, name, context):
             session = await self._session(name, context)
-            async with (
-                self._runtime.streams.opened(name, self._listener, session.peer),
-                contextlib.aclosing(call(session, parse(raw))) as responses,
-            ):
-                async for response in responses:
-                    await context.write(response.SerializeToString())
+            with runtime.limits.stream(session.caller.name):
+                async with (
+                    runtime.streams.opened(name, self._listener, session.peer),
+                    contextlib.aclosing(call(session, parse(raw))) as responses,
+                ):
+                    async for response in responses:
+                        written = response.SerializeToString()
+                        await context.write(written)
+                        await runtime.limits.slow_down(session.caller.name, len(written))
 
     async def _session(self, name: str, context: Context) -> Session:
-        peer = _peer(context, self._runtime.alliance)
-        session = Session(self._runtime, name, self._listener, peer, ANONYMOUS)
-        await session.recheck()
+        session = await _session(self._runtime, name, self._listener, context)
         _check_version(context)
         return session
 
@@ -225,23 +238,24 @@ class Guard(_Interceptor):
 
         async def unary(raw: bytes, context: Context) -> Any:
             async with _Observed(self._runtime.metrics, name, context):
-                await self._admit(name, context)
+                await _session(self._runtime, name, self._listener, context)
                 return await handler.unary_unary(parse(raw), context)
 
         async def stream(raw: Any, context: Context) -> None:
             async with _Observed(self._runtime.metrics, name, context):
-                peer = await self._admit(name, context)
-                async with self._runtime.streams.opened(name, self._listener, peer):
-                    if handler.request_streaming:
-                        answer = handler.stream_stream((parse(one) async for one in raw), context)
-                    else:
-                        answer = handler.unary_stream(parse(raw), context)
-                    # A library's handler either writes to the context or yields.
-                    if inspect.isawaitable(answer):
-                        await answer
-                        return
-                    async for response in answer:
-                        await context.write(response)
+                session = await _session(self._runtime, name, self._listener, context)
+                with self._runtime.limits.stream(session.caller.name):
+                    async with self._runtime.streams.opened(name, self._listener, session.peer):
+                        if handler.request_streaming:
+                            answer = handler.stream_stream((parse(one) async for one in raw), context)
+                        else:
+                            answer = handler.unary_stream(parse(raw), context)
+                        # A library's handler either writes to the context or yields.
+                        if inspect.isawaitable(answer):
+                            await answer
+                            return
+                        async for response in answer:
+                            await context.write(response)
 
         make = {
             (False, False): (grpc.unary_unary_rpc_method_handler, unary),
@@ -249,11 +263,6 @@ class Guard(_Interceptor):
             (True, True): (grpc.stream_stream_rpc_method_handler, stream),
         }[(handler.request_streaming, handler.response_streaming)]
         return make[0](make[1], None, handler.response_serializer)
-
-    async def _admit(self, name: str, context: Context) -> Peer | None:
-        peer = _peer(context, self._runtime.alliance)
-        await Session(self._runtime, name, self._listener, peer, ANONYMOUS).recheck()
-        return peer
 
 
 class _Observed:
@@ -298,6 +307,24 @@ def _admit(runtime: Runtime, name: str, listener: Listener, peer: Peer | None, t
         caller = runtime.authenticate(tx, peer)
     access.rule(name).check(caller, listener)
     return caller
+
+
+async def _session(runtime: Runtime, name: str, listener: Listener, context: Context) -> Session:
+    """A stream's, or a library's call's. Raises: what `_admit` raises, LimitExceeded."""
+    peer = _peer(context, runtime.alliance)
+    _require_rate(runtime, peer, context)
+    session = Session(runtime, name, listener, peer, ANONYMOUS)
+    await session.recheck()
+    runtime.limits.call(session.caller.name)
+    return session
+
+
+def _require_rate(runtime: Runtime, peer: Peer | None, context: Context) -> None:
+    """Before any work is done; what a revoked agent calls in its member's name is not counted to the member."""
+    if peer is None:
+        runtime.limits.enrolment_call(context.peer())
+    else:
+        runtime.limits.require_call(peer.name)
 
 
 def _once(tx: Connection, runtime: Runtime, caller: Caller, name: str, request: Any, call: Any) -> bytes:

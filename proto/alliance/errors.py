@@ -31,6 +31,7 @@ class AllianceError(Exception):
         remedy: what the caller should do, as an imperative; appended to the message after "; ".
         field: the request field, column or option at fault, if one is.
         row: the 1-based row of the input at fault, if one is.
+        retry_seconds: how long to wait before the same may succeed; 0 where waiting does not help.
     """
 
     default_reason: ClassVar[str] = "INTERNAL"
@@ -44,6 +45,7 @@ class AllianceError(Exception):
         remedy: str = "",
         field: str = "",
         row: int | None = None,
+        retry_seconds: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -51,6 +53,7 @@ class AllianceError(Exception):
         self.remedy = remedy
         self.field = field
         self.row = row
+        self.retry_seconds = retry_seconds
 
     def __str__(self) -> str:
         where = [f"row {self.row}"] if self.row is not None else []

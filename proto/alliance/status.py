@@ -1,11 +1,13 @@
 """The one mapping between the error tree and google.rpc.Status (AIP-193): the only place that knows gRPC codes.
 
 An error crosses the wire as its code, its message, one `ErrorInfo{reason, domain: "alliance"}` and, for a
-field at fault, one `BadRequest`. It comes back as the same class with the same reason, field and remedy.
+field at fault, one `BadRequest`, and where waiting helps, one `RetryInfo`. It comes back as the same class with the
+same reason, field, remedy and time to wait.
 """
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import grpc
@@ -51,6 +53,10 @@ def to_status(error: errors.AllianceError) -> status_pb2.Status:
         bad = error_details_pb2.BadRequest()
         bad.field_violations.add(field=error.field, description=error.message)
         details.append(_packed(bad))
+    if error.retry_seconds:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(math.ceil(error.retry_seconds * 1000))
+        details.append(_packed(retry))
     return status_pb2.Status(code=code_of(error).value[0], message=error.message, details=details)
 
 
@@ -64,7 +70,7 @@ def from_rpc_error(error: grpc.RpcError) -> errors.AllianceError:
     if not isinstance(raw, bytes):
         return cls(call.details() or code.name.lower(), reason=_plain_reason(code))
     status = status_pb2.Status.FromString(raw)
-    info, field = error_details_pb2.ErrorInfo(), ""
+    info, retry, field = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), ""
     for detail in status.details:
         bad = error_details_pb2.BadRequest()
         if detail.Is(info.DESCRIPTOR):
@@ -72,6 +78,8 @@ def from_rpc_error(error: grpc.RpcError) -> errors.AllianceError:
         elif detail.Is(bad.DESCRIPTOR):
             detail.Unpack(bad)
             field = bad.field_violations[0].field if bad.field_violations else ""
+        elif detail.Is(retry.DESCRIPTOR):
+            detail.Unpack(retry)
     row = info.metadata.get("row", "")
     return cls(
         status.message,
@@ -79,10 +87,13 @@ def from_rpc_error(error: grpc.RpcError) -> errors.AllianceError:
         remedy=info.metadata.get("remedy", ""),
         field=field,
         row=int(row) if row.isdecimal() else None,
+        retry_seconds=max(0.0, retry.retry_delay.ToMilliseconds() / 1000),
     )
 
 
-def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

@@ -36,10 +36,10 @@ def sent(error: AllianceError) -> AllianceError:
 
 @pytest.mark.parametrize("kind", list(status.CODES))
 def test_each_kind_comes_back_as_itself(kind: type[AllianceError]) -> None:
-    error = kind("it broke", reason="SOME_REASON", remedy="mend it", field="batch.rows", row=7)
+    error = kind("it broke", reason="SOME_REASON", remedy="mend it", field="batch.rows", row=7, retry_seconds=1.5)
     got = sent(error)
     assert type(got) is kind
-    for part in ("message", "reason", "remedy", "field", "row", "exit_code"):
+    for part in ("message", "reason", "remedy", "field", "row", "retry_seconds", "exit_code"):
         assert getattr(got, part) == getattr(error, part)
     assert str(got) == str(error) == "row 7, batch.rows: it broke; mend it"
 
@@ -54,7 +54,7 @@ def test_kinds_and_codes_are_one_to_one() -> None:
 
 def test_what_is_not_said_stays_unsaid() -> None:
     got = sent(errors.NotFound("no such blob"))
-    assert (got.reason, got.remedy, got.field, got.row) == ("NOT_FOUND", "", "", None)
+    assert (got.reason, got.remedy, got.field, got.row, got.retry_seconds) == ("NOT_FOUND", "", "", None, 0.0)
     assert str(got) == "no such blob"
 
 
