@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from alliance import grpc_environment, output
 from alliance.errors import LimitExceeded
 
@@ -16,9 +18,8 @@ def _within_memory() -> None:
 
     try:
         app()
-    except (MemoryError, ImportError) as error:
-        # The loader's words where a library did not fit under the cap.
-        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+    except (MemoryError, ImportError, OSError) as error:
+        if not _is_shortage(error):
             raise
         raise LimitExceeded(
             "the agent needs more memory than it may have",
@@ -26,6 +27,13 @@ def _within_memory() -> None:
             field="limits.memory_mb",
             remedy="raise it in agent.toml",
         ) from error
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether something did not fit under the cap; a library says so in the loader's words, a file by its number."""
+    if isinstance(error, ImportError):
+        return "failed to map segment" in str(error) or "cannot allocate memory" in str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 if __name__ == "__main__":
