@@ -36,6 +36,7 @@ from hub.fingerprints.compactor import Compactor
 from hub.fingerprints.rpc import FingerprintRpc
 from hub.keys.rpc import KeyRpc
 from hub.membership.enrolment_rpc import EnrolmentRpc
+from hub.membership.explain import ExplainService
 from hub.membership.rpc import Look, MembershipRpc, Shown
 from hub.pki.keeper import SECONDS as KEEPER_SECONDS
 from hub.pki.keeper import Keeper
@@ -239,6 +240,12 @@ class Hub:
                 services.enrolment,
                 services.agents,
                 services.identities,
+                ExplainService(
+                    alliance=settings.alliance_name,
+                    pki=services.pki,
+                    membership=services.membership,
+                    clock=self._clock,
+                ),
                 alliance=settings.alliance_name,
                 hub_address=self.address,
                 log_key=services.audit.public_key,

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from alliance import release, tls
-from alliance.errors import AllianceError
-from member_agent import enrolment, keystore
+from alliance.errors import AllianceError, InvalidInput, NotAuthenticated, NotPermitted, Unavailable
+from member_agent import enrolment, explain, keystore
 from member_agent.app import Agent, open_agent
 from member_agent.clock import utc_now
 from member_agent.config import Home
@@ -149,8 +149,12 @@ def _shake(host: str, port: int, *, roots: str) -> tuple[bytes, str]:
 
 
 def _hub(agent: Agent) -> Check:
-    with agent.connect() as hub:
-        answer = hub.handshake()
+    try:
+        with agent.connect() as hub:
+            answer = hub.handshake()
+    except (NotAuthenticated, NotPermitted, Unavailable) as error:
+        # A certificate that TLS refuses gets a closed socket for an answer: the other listener says why.
+        return _explained(agent, error)
     skew = answer.hub_time.ToDatetime(tzinfo=dt.UTC) - utc_now()
     if abs(skew) > SKEW:
         return Check(
@@ -161,6 +165,17 @@ def _hub(agent: Agent) -> Check:
     return Check(
         check="hub answers", found=f"{answer.alliance}, version {answer.hub_version}, this agent {release.VERSION}"
     )
+
+
+def _explained(agent: Agent, error: AllianceError) -> Check:
+    """Why there was no connection, if it is the certificate; else what was seen of it."""
+    try:
+        problem, remedy = explain.ask(agent.home, agent.settings, agent.secrets, agent.ledger)
+    except InvalidInput as refused:
+        problem, remedy = refused.message, refused.remedy
+    except AllianceError:
+        problem, remedy = "", ""
+    return Check(check="hub answers", problem=problem or error.message, remedy=remedy or error.remedy)
 
 
 def _outbox(agent: Agent) -> Check:

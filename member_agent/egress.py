@@ -106,6 +106,9 @@ CLOSED_LIST: Mapping[str, _Entry] = {
     ),
     "alliance.v1.MemberIdentity": _listed("", signing_key=_bytes(200), sealing_key=_bytes(32, 32)),
     "alliance.v1.RenewCertificateRequest": _listed("enrolment", request_id=_ID, certificate_request=_bytes(2048)),
+    "alliance.v1.ExplainCertificateRequest": _listed(
+        "enrolment", certificate_chain=_bytes(2048), request_time=_INSIDE, signature=_SIGNATURE
+    ),
     "alliance.v1.EnrolAgentRequest": _listed(
         "enrolment",
         request_id=_ID,

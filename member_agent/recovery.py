@@ -40,7 +40,7 @@ def backup_of(home: Home, current: Settings, held: Secrets) -> Backup:
         ca=home.ca_file.read_bytes(),
         log_key=bytes.fromhex(current.hub_log_key),
         hub_address=current.hub_address,
-        enrolment_address=_enrolment_address(current),
+        enrolment_address=enrolment_address(current),
     )
 
 
@@ -54,7 +54,7 @@ def come_back(home: Home, current: Settings, held: Secrets, ledger: Ledger, *, c
     identity = Identity(member_id(current.hub_member), held)
     request = _request(identity, current.hub_alliance, current.hub_agent, tls.certificate_request(key), clock=clock)
     roots = home.ca_file.read_bytes()
-    opened = channel.open_channel(_enrolment_address(current), roots=roots, proxy=current.hub_proxy)
+    opened = channel.open_channel(enrolment_address(current), roots=roots, proxy=current.hub_proxy)
     with HubClient(opened, ledger) as hub:
         answer = hub.call(request, pb.EnrolAgentResponse)
     chain = tuple(answer.certificate_chain)
@@ -169,7 +169,7 @@ def _check(answer: pb.EnrolAgentResponse, roots: bytes, key: bytes, *, alliance:
         raise _wrong(f"the hub's certificate is for {peer.name}, {peer.agent}")
 
 
-def _enrolment_address(current: Settings) -> str:
+def enrolment_address(current: Settings) -> str:
     """Raises: FailedPrecondition."""
     if not current.hub_enrolment_address:
         raise FailedPrecondition(

@@ -11,6 +11,7 @@ from alliance.names import agent_id, member_id, operator_id
 from alliance.v1 import enrolment_pb2 as pb
 from hub.membership.agents import AgentService
 from hub.membership.enrolment import EnrolmentService
+from hub.membership.explain import ExplainService
 from hub.membership.identities import IdentityService
 from hub.membership.model import Agent, ConsoleRole, Identity, IdentityChange, Role
 from hub.runtime.caller import Caller
@@ -24,6 +25,7 @@ class EnrolmentRpc:
         service: EnrolmentService,
         agents: AgentService,
         identities: IdentityService,
+        explaining: ExplainService,
         *,
         alliance: str,
         hub_address: str,
@@ -32,6 +34,7 @@ class EnrolmentRpc:
         self._service = service
         self._agents = agents
         self._identities = identities
+        self._explaining = explaining
         self._alliance = alliance
         self._hub_address = hub_address
         self._log_key = log_key
@@ -52,6 +55,19 @@ class EnrolmentRpc:
             alliance=self._alliance,
             hub_address=self._hub_address,
             log_key=self._log_key,
+        )
+
+    def explain_certificate(
+        self, tx: Connection, caller: Caller, request: pb.ExplainCertificateRequest
+    ) -> pb.ExplainCertificateResponse:
+        found = self._explaining.explain(
+            tx, request.certificate_chain, time=timestamp_micros(request.request_time), signature=request.signature
+        )
+        return pb.ExplainCertificateResponse(
+            state=f"CERTIFICATE_STATE_{found.state.upper()}",
+            explanation=found.explanation,
+            remedy=found.remedy,
+            hub_time=timestamp(self._explaining.now()),
         )
 
     def renew_certificate(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -20,6 +21,14 @@ class Phase(StrEnum):
     ACTIVE = "active"
     OUTGOING = "outgoing"
     RETIRED = "retired"
+
+
+class Issued(NamedTuple):
+    """A certificate that this hub issued, to whom."""
+
+    subject: str
+    agent: str
+    revoked: bool
 
 
 @dataclass(frozen=True, kw_only=True)

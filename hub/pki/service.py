@@ -20,7 +20,7 @@ from alliance import anchors, tls
 from alliance.errors import AlreadyExists, Corrupt, FailedPrecondition, NotAuthenticated
 from hub.pki import custody, model, store
 from hub.pki import x509 as profile
-from hub.pki.model import Authority, Phase
+from hub.pki.model import Authority, Issued, Phase
 from hub.pki.offline import OfflineRoot
 from hub.runtime.clock import Clock, micros
 from hub.runtime.server import Identity
@@ -202,6 +202,10 @@ class PkiService:
     def live(self, tx: Connection, subjects: Collection[str]) -> set[str]:
         """Those of the members and operators whose certificate is neither expired nor revoked."""
         return store.live_subjects(tx, subjects, now=micros(self._clock()))
+
+    def issued(self, tx: Connection, serial: int) -> Issued | None:
+        """What there is of a serial, if this hub issued it."""
+        return store.find(tx, serial)
 
     def live_serials(self, tx: Connection, serials: Collection[int]) -> set[int]:
         """Those that `require_live` accepts."""

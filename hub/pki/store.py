@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
-from hub.pki.model import Authority, Phase
+from hub.pki.model import Authority, Issued, Phase
 from hub.runtime.db import Int64, batched, metadata
 
 certificate_table = Table(
@@ -81,6 +81,12 @@ def live_serials(tx: Connection, serials: Collection[int]) -> set[int]:
         )
         found |= {int(row.serial, 16) for row in tx.execute(query)}
     return found
+
+
+def find(tx: Connection, serial: int) -> Issued | None:
+    columns = certificate_table.c.subject, certificate_table.c.agent, certificate_table.c.revoke_time
+    row = tx.execute(select(*columns).where(certificate_table.c.serial == f"{serial:x}")).first()
+    return None if row is None else Issued(row.subject, row.agent, row.revoke_time is not None)
 
 
 def revoke_all(tx: Connection, subject: str, *, now: int, agent: str | None = None) -> int:

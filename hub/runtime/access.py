@@ -81,6 +81,9 @@ def _new_admin(request: Message) -> bool:
 TABLE: Mapping[str, Rule] = {
     "alliance.v1.EnrolmentService/Enrol": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
     "alliance.v1.EnrolmentService/EnrolAgent": Rule(who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT),
+    "alliance.v1.EnrolmentService/ExplainCertificate": Rule(
+        who=frozenset({Who.ANONYMOUS}), listener=Listener.ENROLMENT
+    ),
     "alliance.v1.EnrolmentService/RenewCertificate": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/ListAgents": Rule(who=MEMBERS, while_unadmitted=True),
     "alliance.v1.EnrolmentService/RevokeAgent": Rule(who=MEMBERS, while_unadmitted=True),

@@ -84,6 +84,11 @@ def agent_request_bytes(
     return encode("alliance/v1/agent-request", alliance, member, agent, request_id, request_digest, time)
 
 
+def explain_bytes(alliance: str, certificate_digest: Digest, time: int) -> bytes:
+    """What a certificate's key signs to ask what the hub thinks of the certificate; `time` in microseconds."""
+    return encode("alliance/v1/explain-certificate", alliance, certificate_digest, time)
+
+
 def identity_digest(signing_key: bytes, sealing_key: bytes) -> Digest:
     """What the log holds, and members compare, of a member identity."""
     return sha256(encode("alliance/v1/identity", signing_key, sealing_key))

@@ -29,6 +29,7 @@ SENT = {
     "DownloadBlobRequest",
     "EnrolAgentRequest",
     "EnrolRequest",
+    "ExplainCertificateRequest",
     "GetCheckpointRequest",
     "GetGroupKeyRequest",
     "GetModelRequest",
@@ -114,12 +115,12 @@ def string_fields() -> Iterator[tuple[str, str]]:
                 yield name, field.name
 
 
-def put(message: Message, field: str, text: str) -> None:
-    """Sets a text, as the only one where the field is repeated."""
+def put(message: Message, field: str, value: str | bytes) -> None:
+    """Sets a text or bytes, as the only one where the field is repeated."""
     if message.DESCRIPTOR.fields_by_name[field].is_repeated:
-        getattr(message, field).append(text)
+        getattr(message, field)[:] = [value]
     else:
-        setattr(message, field, text)
+        setattr(message, field, value)
 
 
 def made(name: str) -> Message:
@@ -249,9 +250,9 @@ def test_whatever_text_passes_is_of_a_closed_form(name: str, field: str) -> None
 )
 def test_only_a_sealed_batch_is_large(name: str, field: str) -> None:
     message = made(name)
-    setattr(message, field, bytes((1 << 20) + 1))
+    put(message, field, bytes((1 << 20) + 1))
     assert why_refused(within(message)).field.endswith(field)
-    setattr(message, field, bytes(4096))
+    put(message, field, bytes(4096))
     if (name, field) == ("alliance.v1.UploadBlobRequest", "chunk"):
         permit(within(message))
     else:
@@ -284,11 +285,9 @@ def _set_something(message: Message, field: FieldDescriptor) -> None:
     target = getattr(message, field.name)
     if field.message_type is not None:
         (target.add() if field.is_repeated else target).SetInParent()
-    elif field.is_repeated:
-        target.append("x" if field.type == FieldDescriptor.TYPE_STRING else 1)
-    elif field.type == FieldDescriptor.TYPE_STRING:
-        setattr(message, field.name, "x")
-    elif field.type == FieldDescriptor.TYPE_BYTES:
-        setattr(message, field.name, b"x")
     else:
-        setattr(message, field.name, 1)
+        something = {FieldDescriptor.TYPE_STRING: "x", FieldDescriptor.TYPE_BYTES: b"x"}.get(field.type, 1)
+        if field.is_repeated:
+            target.append(something)
+        else:
+            setattr(message, field.name, something)

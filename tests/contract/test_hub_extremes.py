@@ -108,6 +108,7 @@ class Scene:
             enrol_request(self.code, Identity.generate(), tls.new_channel_key()),
             enrolment_pb2.RenewCertificateRequest(certificate_request=csr),
             self.member.agent_request(self.a.hub.settings.alliance_name),
+            self.member.explain_request(self.a.hub.settings.alliance_name),
             enrolment_pb2.ListAgentsRequest(page_size=1),
             self.member.change_request(self.a.hub.settings.alliance_name, Identity.generate()),
             enrolment_pb2.ListIdentityChangesRequest(member=self.victim.name, page_size=1),

@@ -15,7 +15,7 @@ from tests.kit.rpc import all_methods
 
 PROTOS = Path(__file__).resolve().parents[2] / "proto" / "alliance" / "v1"
 OURS = {name: method for name, method in all_methods().items() if name.startswith("alliance.")}
-READS = re.compile(r"(Get|List|Handshake|Watch|Verify|Download)")
+READS = re.compile(r"(Get|List|Handshake|Watch|Verify|Download|Explain)")
 # Trade secrets and personal data that may never have a field (docs/explanation, rule 2).
 FORBIDDEN = re.compile(
     r"(^|_)(price|stock|inventory|quantity|sales|volume|revenue|margin|strategy|title|url|image|seller|description)(_|$)"

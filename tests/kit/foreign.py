@@ -29,6 +29,7 @@ from tests.kit.foreign_requests import (
     enrolling_signed_by_another,
     epoch,
     epoch_signed_by_another,
+    explaining,
     other_s_digest,
     proposal,
     result,
@@ -53,7 +54,7 @@ NAMES_NOTHING = frozenset(
         "EnrolRequest.certificate_request",
         "EnrolAgentRequest.certificate_request",
         "RenewCertificateRequest.certificate_request",
-        "EnrolAgentRequest.request_time",
+        *("EnrolAgentRequest.request_time", "ExplainCertificateRequest.request_time"),
         # Places in the log, which is the same for everybody.
         *("ListLeavesRequest.start_index", "GetInclusionProofRequest.leaf_index", "GetInclusionProofRequest.tree_size"),
         *("GetConsistencyProofRequest.first_tree_size", "GetConsistencyProofRequest.second_tree_size"),
@@ -145,6 +146,12 @@ ROWS: dict[str, Row] = {
     ),
     "EnrolmentService/EnrolAgent identity_signature": Row(
         presents=_SIGNED, make=lambda s, n: returning(s, s.me, "", name=n.invited), refusal="IDENTITY_REFUSED"
+    ),
+    "EnrolmentService/ExplainCertificate certificate_chain": Row(
+        presents="another member's certificate", make=explaining, refusal="NOT_THE_HOLDER"
+    ),
+    "EnrolmentService/ExplainCertificate signature": Row(
+        presents="a signature by another key than the certificate's", make=explaining, refusal="NOT_THE_HOLDER"
     ),
     "EnrolmentService/RevokeAgent name": Row(
         presents="another member's agent",

@@ -164,6 +164,13 @@ def enrolling_signed_by_another(stranger: Stranger, names: Names) -> Message:
     return request
 
 
+def explaining(stranger: Stranger, names: Names) -> Message:
+    """About another's certificate, signed with the stranger's own key."""
+    made = stranger.me.explain_request(stranger.alliance)
+    made.certificate_chain[:] = stranger.other.chain
+    return made
+
+
 def changed(stranger: Stranger, *, signing: bool = False, sealing: bool = False) -> Message:
     """The stranger's identity changed to one with another's public key, signed with what it has."""
     own, other = Identity.generate(), stranger.other.identity

@@ -24,7 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from alliance import canonical, entries
 from alliance.names import BankId, GroupId, MemberId
 from alliance.schemes import TERMS
-from alliance.v1 import fingerprint_pb2, key_pb2
+from alliance.v1 import enrolment_pb2, fingerprint_pb2, key_pb2
 
 HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -163,6 +163,17 @@ def now() -> Timestamp:
     """This moment, in whole microseconds as the protocol counts them."""
     micros = time.time_ns() // 1000
     return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def explain_request(
+    alliance: str, key: ec.EllipticCurvePrivateKey, chain: Sequence[bytes], *, time: Timestamp | None = None
+) -> enrolment_pb2.ExplainCertificateRequest:
+    """What the holder of a channel certificate (DER, leaf first) sends to learn what the hub thinks of it."""
+    made = enrolment_pb2.ExplainCertificateRequest(certificate_chain=chain, request_time=time or now())
+    micros = made.request_time.seconds * 1_000_000 + made.request_time.nanos // 1000
+    signed = canonical.explain_bytes(alliance, canonical.sha256(chain[0]), micros)
+    made.signature = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return made
 
 
 def with_header(sealed: Sealed, **fields: Any) -> Sealed:

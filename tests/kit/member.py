@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import grpc
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.message import Message
@@ -15,7 +16,7 @@ from alliance import canonical, channel, tls
 from alliance.join_code import JoinCode
 from alliance.names import BankId, GroupId, MemberId
 from alliance.v1 import blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
-from tests.kit.keys import HPKE, Identity, KeyHolder, Sealed, now, request_id
+from tests.kit.keys import HPKE, Identity, KeyHolder, Sealed, explain_request, now, request_id
 
 R = TypeVar("R", bound=Message)
 CHUNK = 1 << 20
@@ -94,6 +95,19 @@ class RawMember(KeyHolder):
         )
         made.identity_signature = self.sign(signed)
         return made
+
+    def explain_request(
+        self, alliance: str, *, time: Timestamp | None = None
+    ) -> enrolment_pb2.ExplainCertificateRequest:
+        """The question about this agent's own certificate."""
+        key = serialization.load_pem_private_key(self.key_pem, password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return explain_request(alliance, key, self.chain, time=time)
+
+    @property
+    def chain(self) -> list[bytes]:
+        """The channel certificate and what is above it, DER."""
+        return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(self.chain_pem)]
 
     def change_request(self, alliance: str, new: Identity) -> enrolment_pb2.ChangeIdentityRequest:
         """What changes this member's identity to `new`."""

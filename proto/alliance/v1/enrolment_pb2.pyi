@@ -10,6 +10,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class CertificateState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CERTIFICATE_STATE_UNSPECIFIED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_GOOD: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_WRONG_USAGE: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_UNKNOWN_AUTHORITY: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_NO_IDENTITY: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_NEVER_ISSUED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_MEMBER_EXPELLED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_MEMBER_LEFT: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_REVOKED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_EXPIRED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_NOT_YET_VALID: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_MEMBER_SUSPENDED: _ClassVar[CertificateState]
+    CERTIFICATE_STATE_MEMBER_UNADMITTED: _ClassVar[CertificateState]
+
 class MemberRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MEMBER_ROLE_UNSPECIFIED: _ClassVar[MemberRole]
@@ -27,6 +43,19 @@ class ConsoleRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONSOLE_ROLE_OPERATOR: _ClassVar[ConsoleRole]
     CONSOLE_ROLE_ADMIN: _ClassVar[ConsoleRole]
     CONSOLE_ROLE_AUDITOR: _ClassVar[ConsoleRole]
+CERTIFICATE_STATE_UNSPECIFIED: CertificateState
+CERTIFICATE_STATE_GOOD: CertificateState
+CERTIFICATE_STATE_WRONG_USAGE: CertificateState
+CERTIFICATE_STATE_UNKNOWN_AUTHORITY: CertificateState
+CERTIFICATE_STATE_NO_IDENTITY: CertificateState
+CERTIFICATE_STATE_NEVER_ISSUED: CertificateState
+CERTIFICATE_STATE_MEMBER_EXPELLED: CertificateState
+CERTIFICATE_STATE_MEMBER_LEFT: CertificateState
+CERTIFICATE_STATE_REVOKED: CertificateState
+CERTIFICATE_STATE_EXPIRED: CertificateState
+CERTIFICATE_STATE_NOT_YET_VALID: CertificateState
+CERTIFICATE_STATE_MEMBER_SUSPENDED: CertificateState
+CERTIFICATE_STATE_MEMBER_UNADMITTED: CertificateState
 MEMBER_ROLE_UNSPECIFIED: MemberRole
 MEMBER_ROLE_BRAND: MemberRole
 MEMBER_ROLE_MARKETPLACE: MemberRole
@@ -235,3 +264,25 @@ class IssueOperatorCertificateResponse(_message.Message):
     certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
     expire_time: _timestamp_pb2.Timestamp
     def __init__(self, certificate_chain: _Optional[_Iterable[bytes]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ExplainCertificateRequest(_message.Message):
+    __slots__ = ("certificate_chain", "request_time", "signature")
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    certificate_chain: _containers.RepeatedScalarFieldContainer[bytes]
+    request_time: _timestamp_pb2.Timestamp
+    signature: bytes
+    def __init__(self, certificate_chain: _Optional[_Iterable[bytes]] = ..., request_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class ExplainCertificateResponse(_message.Message):
+    __slots__ = ("state", "explanation", "remedy", "hub_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    HUB_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: CertificateState
+    explanation: str
+    remedy: str
+    hub_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[CertificateState, str]] = ..., explanation: _Optional[str] = ..., remedy: _Optional[str] = ..., hub_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

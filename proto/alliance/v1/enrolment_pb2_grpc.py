@@ -72,6 +72,11 @@ class EnrolmentServiceStub:
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.SerializeToString,
                 response_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.FromString,
                 _registered_method=True)
+        self.ExplainCertificate = channel.unary_unary(
+                '/alliance.v1.EnrolmentService/ExplainCertificate',
+                request_serializer=alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateRequest.SerializeToString,
+                response_deserializer=alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateResponse.FromString,
+                _registered_method=True)
         self.IssueOperatorCertificate = channel.unary_unary(
                 '/alliance.v1.EnrolmentService/IssueOperatorCertificate',
                 request_serializer=alliance_dot_v1_dot_enrolment__pb2.IssueOperatorCertificateRequest.SerializeToString,
@@ -144,6 +149,15 @@ class EnrolmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainCertificate(self, request, context):
+        """Says what the hub thinks of a channel certificate: the handshake, which refuses it, says nothing. Tells only those
+        who hold the certificate's key. Served on the enrolment listener only.
+        Caller: anyone holding the certificate's key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueOperatorCertificate(self, request, context):
         """Issues a certificate for a console user.
         Caller: admin.
@@ -189,6 +203,11 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.ListIdentityChanges,
                     request_deserializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.FromString,
                     response_serializer=alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.SerializeToString,
+            ),
+            'ExplainCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCertificate,
+                    request_deserializer=alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateRequest.FromString,
+                    response_serializer=alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateResponse.SerializeToString,
             ),
             'IssueOperatorCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueOperatorCertificate,
@@ -388,6 +407,33 @@ class EnrolmentService:
             '/alliance.v1.EnrolmentService/ListIdentityChanges',
             alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesRequest.SerializeToString,
             alliance_dot_v1_dot_enrolment__pb2.ListIdentityChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.v1.EnrolmentService/ExplainCertificate',
+            alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateRequest.SerializeToString,
+            alliance_dot_v1_dot_enrolment__pb2.ExplainCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,
