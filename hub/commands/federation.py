@@ -22,6 +22,7 @@ QUORUM = typer.Option(5, help="Fewest members a round is worth having with.")
 DEADLINE = typer.Option(3600, help="Seconds each phase may take; who is later is dropped.")
 ROUNDS = typer.Option(1, help="How many rounds follow each other.")
 WATCH_SECONDS = 0.2
+INTERRUPTED = 130
 
 
 @detector.command("list")
@@ -171,32 +172,45 @@ def show_round(context: typer.Context, number: int, as_json: bool = JSON) -> Non
 
 
 @round_.command("watch")
-def watch(context: typer.Context, number: int) -> None:
+def watch(
+    context: typer.Context,
+    number: int,
+    as_json: bool = typer.Option(False, "--json", help="One JSON object per change."),
+) -> None:
     """Follow a round until it ends, a line per change; exit 1 if it did not release."""
     from alliance.v1 import federation_pb2 as pb
 
     ended = (pb.ROUND_STATE_RELEASED, pb.ROUND_STATE_FAILED, pb.ROUND_STATE_CANCELLED)
     before = ""
-    with client(context) as hub:
-        while True:
-            found = hub.call(pb.GetRoundRequest(name=f"rounds/{number}"), pb.GetRoundResponse).round
-            line = _progress(found)
-            if line != before:
-                typer.echo(line)
-                sys.stdout.flush()
-                before = line
-            if found.state in ended:
-                raise typer.Exit(0 if found.state == pb.ROUND_STATE_RELEASED else 1)
-            time.sleep(WATCH_SECONDS)
+    try:
+        with client(context) as hub:
+            while True:
+                found = hub.call(pb.GetRoundRequest(name=f"rounds/{number}"), pb.GetRoundResponse).round
+                line = _progress(found, as_json=as_json)
+                if line != before:
+                    typer.echo(line)
+                    sys.stdout.flush()
+                    before = line
+                if found.state in ended:
+                    break
+                time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(0 if found.state == pb.ROUND_STATE_RELEASED else 1)
 
 
-def _progress(found: pb.Round) -> str:
+def _progress(found: pb.Round, *, as_json: bool) -> str:
+    import json
     from collections import Counter
 
     counted = Counter(_slot_state(p) for p in found.participants)
-    slots = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
+    row = _round_row(found)
+    if as_json:
+        slots = dict(sorted(counted.items()))
+        return json.dumps({**row, "slots": slots, "metrics": [_metric_row(one) for one in found.metrics]})
+    told = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
     tail = f": {found.reason}" if found.reason else ""
-    return f"{found.name} {_round_row(found)['state']}{f' ({slots})' if slots else ''}{tail}"
+    return f"{found.name} {row['state']}{f' ({told})' if told else ''}{tail}"
 
 
 def _qualified(collection: str, name: str) -> str:

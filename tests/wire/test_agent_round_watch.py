@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -132,6 +133,35 @@ def test_ctrl_c_ends_it_cleanly(watched: Watched) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_the_operator_follows_a_round_too_and_stops_when_it_likes(watched: Watched) -> None:
+    trainees = [Trainee(member, watched.spec, None) for member in watched.raw]
+    started = trigger(watched.made.hub, watched.detector, quorum=2, seconds=60)
+    number = started.name.partition("/")[2]
+    home = ("--home", str(watched.made.hub.home.path), "round", "watch", number, "--json")
+    command = [sys.executable, "-m", "hub", *home]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as stopped,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert stopped.stdout is not None
+        assert process.stdout is not None
+        until(lambda: all(one.tasks for one in trainees))
+        assert json.loads(stopped.stdout.readline())["round"] == started.name
+        stopped.send_signal(signal.SIGINT)
+        assert (stopped.wait(20), stopped.stderr.read() if stopped.stderr else "") == (130, "")
+        seen = [json.loads(process.stdout.readline())]
+        while seen[-1]["slots"] != {"invited": 2}:
+            seen.append(json.loads(process.stdout.readline()))
+        for one in trainees:
+            one.train = plus(1.0)
+            one.answer(one.tasks[0])
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    seen += [json.loads(line) for line in out.splitlines()]
+    assert (seen[-1]["state"], seen[-1]["slots"]) == ("released", {"evaluated": 2})
+    assert seen[-1]["metrics"][0]["metric"] == "accuracy"
 
 
 def test_on_a_terminal_the_last_line_tells_the_time(watched: Watched) -> None:
