@@ -63,7 +63,8 @@ def open_models(agent: Agent, stack: ExitStack, names: Sequence[str]) -> Opened:
         FailedPrecondition: MODEL_NOT_HELD for one that is named.
         AllianceError: one that is named cannot be opened; others are left out.
     """
-    wanted = agent.models.wanted([qualified("detectors", name) for name in names]) if names else agent.models.held()
+    named = dict.fromkeys(qualified("detectors", name) for name in names)
+    wanted = agent.models.wanted(named) if named else agent.models.held()
     if not wanted:
         return Opened()
     trainer = stack.enter_context(agent.trainer())

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from alliance.errors import Corrupt
+from alliance.errors import Corrupt, LimitExceeded, Unavailable
 from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training.consents import Consent
@@ -27,7 +27,7 @@ BATCH_CHARACTERS: Final = 1 << 20
 
 
 class Scorer:
-    """One model; opening it reads and checks it.
+    """One model, asked in the training process; opening it reads and checks it.
 
     Args:
         path: where the model's bytes are.
@@ -83,7 +83,13 @@ class Scorer:
         wanted = {role: columns[role] for role in self.roles}
         cells = [(row.number, [row.cells.get(column, "") for column in wanted.values()]) for row in batch]
         header = {**self._header, "kind": kind, "columns": wanted}
-        return self._trainer.ask(header, json.dumps({"rows": cells, **more}).encode())
+        try:
+            return self._trainer.ask(header, json.dumps({"rows": cells, **more}).encode())
+        except (Unavailable, LimitExceeded) as error:
+            # Of the detector's code, which a user of it cannot mend.
+            raise type(error)(
+                error.message, reason=error.reason, remedy=error.remedy or 'screen with "--no-models" meanwhile'
+            ) from error
 
 
 def _batches(rows: Sequence[Record], columns: Mapping[str, str]) -> Iterator[list[Record]]:

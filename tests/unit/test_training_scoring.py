@@ -266,6 +266,7 @@ def test_what_a_detector_answers_is_bounded(trainer: Trainer, keep: Keep) -> Non
         with pytest.raises(AllianceError) as raised:
             odd.score(urls("a"), {})
         assert raised.value.reason == reason
+        assert raised.value.remedy
     with pytest.raises(FailedPrecondition) as silent:
         Scorer(trainer, *keep("odd", {}, what=3.0), None).explain(urls("a"), {}, ())
     assert silent.value.reason == "SCORES_UNEXPECTED"
