@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -163,8 +163,7 @@ def _parsed(chain: Sequence[bytes]) -> list[x509.Certificate]:
         # What is broken inside is found now.
         for certificate in certificates:
             certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
-    # The library parses lazily and raises one of many kinds.
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except paths.UNREADABLE as error:
         raise InvalidInput(
             "these are no certificates", reason="CERTIFICATE_MALFORMED", field="certificate_chain", remedy="send DER"
         ) from error

@@ -10,11 +10,12 @@ import datetime as dt
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import Connection
 
 from alliance import anchors
+from alliance.chain import UNREADABLE
 from alliance.errors import Conflict, Corrupt, FailedPrecondition, InvalidInput, NotFound
 from hub.audit.service import AuditService
 from hub.pki import model, store
@@ -204,7 +205,7 @@ def _installable(
             anchors.require_vouched(anchor, cross, trusted)
         elif cross:
             raise ValueError("the root is trusted already")
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound, Corrupt) as error:
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound, Corrupt) as error:
         raise InvalidInput(
             f"these certificates make no authority of this alliance: {error}"[:300],
             reason="CA_CERTIFICATES_INVALID",

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
-from alliance.chain import verify_client
+from alliance.chain import UNREADABLE, verify_client
 from alliance.errors import Corrupt, NotAuthenticated
 from alliance.v1 import pki_pb2 as pb
 
@@ -68,7 +68,7 @@ def require_vouched(anchor: x509.Certificate, cross: bytes, trusted: Iterable[x5
             raise ValueError("what was signed is another authority")
         if not any(issued(signed, one) for one in trusted):
             raise ValueError("no trusted authority signed it")
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound) as error:
         raise Corrupt(
             f"the hub names a certificate authority that the trusted one does not vouch for: {error}",
             reason="ANCHOR_FORGED",
@@ -87,7 +87,7 @@ def verify_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate]) ->
         # A hub whose clock is behind dates a leaf from before its own authority.
         begun = max(one.not_valid_before_utc for one in (leaf, *others, *anchors))
         verify_client([leaf, *others], anchors, at=min(begun, leaf.not_valid_after_utc))
-    except (ValueError, NotAuthenticated) as error:
+    except (*UNREADABLE, NotAuthenticated) as error:
         raise Corrupt(f"the certificate is not of this alliance: {error}"[:300], reason="CERTIFICATE_WRONG") from error
     return leaf
 
@@ -106,7 +106,7 @@ def read_pem(data: bytes) -> list[x509.Certificate]:
     """The anchors of a `ca.pem`, the active one first. Raises: Corrupt."""
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise Corrupt("ca.pem cannot be read", reason="ANCHORS_CORRUPT", remedy="restore it from a backup") from error
 
 
@@ -117,7 +117,7 @@ def to_pem(certificates: Iterable[x509.Certificate]) -> bytes:
 def _parsed(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise Corrupt("an anchor cannot be read", reason="ANCHOR_FORGED", remedy=_SUSPECT) from error
 
 

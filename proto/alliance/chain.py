@@ -22,6 +22,8 @@ from alliance.errors import NotAuthenticated
 
 # An anchor, its successor's cross certificate, an intermediate, the leaf.
 MAX_INTERMEDIATES = 2
+# What the library raises for bytes that are no certificate or request, or only look like one, some of it lazily.
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 _REMEDY = 'see "alliance-agent doctor"; a new certificate comes by joining or renewing'
 
 
@@ -87,7 +89,7 @@ def _require_profile(
         for root in roots:
             _require_root(root)
     # The library raises TypeError for a constraint that is no network.
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise _invalid(f"a certificate cannot be read: {error}") from error
 
 

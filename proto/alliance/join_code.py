@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from alliance.chain import UNREADABLE
 from alliance.errors import InvalidInput
 from alliance.names import MemberId, member_id
 
@@ -69,7 +70,7 @@ def parse(text: str) -> JoinCode:
             ca=x509.load_der_x509_certificate(base64.b64decode(parts["c"], validate=True)),
             secret=secret,
         )
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+    except (binascii.Error, KeyError, *UNREADABLE) as error:
         raise _malformed("the join code cannot be read") from error
 
 

@@ -41,6 +41,11 @@ class HubProcess:
                 raise AssertionError(f"the hub did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: no goodbye to anyone."""
         self._end(signal.SIGKILL)
