@@ -81,7 +81,7 @@ def test_one_wrong_character_is_noticed(at: int, wrong: str) -> None:
         assert_malformed(error)
 
 
-@pytest.mark.parametrize("size", [0, 5, 10, 11, 100, len(CODE.encode()) - 1])
+@pytest.mark.parametrize("size", [0, 5, 10, 11, 100, -1])
 def test_a_code_that_was_cut_is_noticed(size: int) -> None:
     with pytest.raises(InvalidInput) as caught:
         join_code.parse(CODE.encode()[:size])
