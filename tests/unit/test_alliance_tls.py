@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alliance import join_code, tls
+from alliance import anchors, join_code, tls
 from alliance.errors import InvalidInput, NotAuthenticated
 from alliance.join_code import JoinCode
 from alliance.names import MemberId
@@ -161,7 +161,7 @@ def test_the_profile_is_what_it_says() -> None:
     assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign is False
     authority = CA.extensions.get_extension_for_class(x509.BasicConstraints)
-    assert (authority.critical, authority.value.ca, authority.value.path_length) == (True, True, 0)
+    assert (authority.critical, authority.value.ca, authority.value.path_length) == (True, True, anchors.ANCHOR_PATH)
 
 
 def test_a_request_proves_its_key_and_nothing_else() -> None:
