@@ -6,15 +6,18 @@ network would be. Between rounds the strategy's state goes through bytes, as the
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from flwr.app import Message
 from scipy.sparse import issparse, vstack
 
-from alliance.tensors import Arrays
-from hub.federation.aggregation import decode_state, encode_state
+from alliance import tensors
+from alliance.tensors import Arrays, ArraySpec, Piece
+from hub.federation import moments
 from hub.federation.flower import RoundGrid, StrategyRound, Update
 from hub.federation.model import StrategyName
 from member_agent.catalog.readers.records import Record
@@ -39,23 +42,33 @@ def federate(detector: Detector, learners: Sequence[Learner], plan: Plan) -> Arr
     specs = detector.specs(settle(detector, plan.train_settings))
     arrays = detector.initial(settle(detector, plan.train_settings))
     apps = [flower.client_app(learner) for learner in learners]
-    state = b""
+    group = next(tensors.pieces(specs, tensors.MAX_BYTES), ())
+    state: BinaryIO | None = None
     for number in range(1, plan.rounds + 1):
         strategy = StrategyRound(
             plan.strategy,
             plan.strategy_settings,
             number=number,
             nodes=range(len(learners)),
-            state=decode_state(state) if state else {},
+            state=moments.Reader(state, specs).read(group),
         )
         told = strategy.task_settings(plan.train_settings)
         updates = []
         for node, app in enumerate(apps):
             message = flower.instruction(flower.TRAIN, arrays, told, number)
             updates.append(_update(node, app(message, flower.context())))
-        made = strategy.aggregate(arrays, specs, updates)
-        arrays, state = made.arrays, encode_state(made.state) if made.state else b""
+        made = strategy.aggregate(arrays.__getitem__, specs, updates)
+        arrays, state = made.arrays, _kept(specs, group, made.state)
     return arrays
+
+
+def _kept(specs: Sequence[ArraySpec], group: Sequence[Piece], state: Arrays) -> BinaryIO:
+    """The moments in a file, as the hub stores them."""
+    writer, file = moments.Writer(specs, "simulation"), tempfile.TemporaryFile()  # noqa: SIM115  # because the next round reads it
+    writer.add(group, state)
+    writer.write(file.write)
+    file.seek(0)
+    return file
 
 
 class InOrder(RoundGrid):

@@ -1,6 +1,7 @@
 """Backs a hub up while it serves, and makes a hub of the file.
 
-A backup is of one moment: the database is read in one transaction, and the blobs it names were complete before.
+A backup is of one moment: the database is read in one transaction, and the blobs it names were complete before; those
+that a round may discard meanwhile are held.
 Keys go in as they lie, sealed; the passphrase never does, and operators' kits, whose keys lie open, only when asked
 for. A restored hub appears whole or not at all, and only where there was none.
 """
@@ -25,7 +26,8 @@ from alliance.release import VERSION
 from hub.audit import verification
 from hub.backup import archive, rows
 from hub.backup.archive import Packer
-from hub.blobs.files import BlobFiles
+from hub.blobs.files import BlobFiles, Pins
+from hub.blobs.service import removable
 from hub.config import Home, Settings
 from hub.fsck.examine import examine
 from hub.migrations import current, migrate, newest, require_current
@@ -77,9 +79,9 @@ def back_up(
     digests: list[str] = []
     try:
         require_current(db)
-        with archive.pack(out, lambda: facts, digests.append) as packer:
-            blobs = _database(db, packer, out.parent, key, facts, progress)
-            _blobs(home, packer, blobs, progress)
+        with archive.pack(out, lambda: facts, digests.append) as packer, BlobFiles(home.blobs).pinned() as pins:
+            blobs = _database(db, packer, out.parent, key, facts, pins, progress)
+            _blobs(pins, packer, blobs, progress)
             _files(home, packer, phrase, kits=kits)
     finally:
         db.close()
@@ -88,11 +90,19 @@ def back_up(
 
 
 def _database(
-    db: Database, packer: Packer, folder: Path, key: notes.NoteKey, facts: dict[str, object], progress: Progress
+    db: Database,
+    packer: Packer,
+    folder: Path,
+    key: notes.NoteKey,
+    facts: dict[str, object],
+    pins: Pins,
+    progress: Progress,
 ) -> list[tuple[bytes, int]]:
     """Every table as of one moment; returns the blobs it names, and their sizes."""
     counts: dict[str, int] = {}
     with db.read() as tx:
+        for digest in removable(tx):
+            pins.add(digest)
         # A log that does not hold is not backed up as if it did.
         size, root, _ = verification.verify(tx, key)
         facts |= {"revision": newest(), "log_size": size, "log_root": root.hex(), "rows": counts}
@@ -108,13 +118,12 @@ def _database(
         return [(bytes(row.digest), int(row.size)) for row in tx.execute(blob.select().order_by(blob.c.digest))]
 
 
-def _blobs(home: Home, packer: Packer, blobs: list[tuple[bytes, int]], progress: Progress) -> None:
-    files = BlobFiles(home.blobs)
+def _blobs(pins: Pins, packer: Packer, blobs: list[tuple[bytes, int]], progress: Progress) -> None:
     for number, (digest, size) in enumerate(blobs, 1):
         if number % _TELL_EVERY == 0 or number == len(blobs):
             progress(f"blob {number}/{len(blobs)}")
         try:
-            with files.path(Digest(digest)).open("rb") as file:
+            with pins.path(Digest(digest)).open("rb") as file:
                 found = packer.add(f"blobs/{digest.hex()}", size, file)
         except OSError as error:
             raise _rotten(digest, f"cannot be read: {error.strerror}") from error

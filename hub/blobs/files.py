@@ -1,7 +1,7 @@
 """The bytes of blobs, on disk.
 
-A part file belongs to one uploader and one digest; it becomes a blob by an atomic rename after its digest
-was checked and its bytes were synced. A crash leaves a part that resumes, or that the digest check refuses.
+A part file belongs to one uploader and one digest, or to the hub itself; it becomes a blob by an atomic rename after
+its digest was checked and its bytes were synced. A crash leaves a part that resumes, or that the digest check refuses.
 Several hub replicas need a shared folder here.
 """
 
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,39 @@ from typing import BinaryIO
 
 from alliance.errors import Conflict, Corrupt, Unavailable
 from alliance.names import Digest, MemberId
+from hub.blobs.model import StoredBlob
 
 CHUNK = 1 << 20
+
+
+class Part:
+    """What there is of a blob so far, and its digest, computed as the bytes come."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash, self.size = file, hashlib.sha256(), 0
+        file.seek(0)
+        while kept := file.read(CHUNK):
+            self._hash.update(kept)
+            self.size += len(kept)
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Raises: Unavailable."""
+        with _disk_errors():
+            self._file.write(data)
+            self._file.flush()
+            # Starts to write it out, so that `sync` has little left to wait for.
+            os.posix_fadvise(self._file.fileno(), self.size, len(data), os.POSIX_FADV_DONTNEED)
+        self._hash.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._hash.digest())
+
+    def sync(self) -> None:
+        """Raises: Unavailable."""
+        with _disk_errors():
+            os.fsync(self._file.fileno())
 
 
 class BlobFiles:
@@ -36,10 +68,10 @@ class BlobFiles:
         return part.stat().st_size if part.exists() else 0
 
     @contextmanager
-    def open_part(self, uploader: MemberId, digest: Digest) -> Iterator[BinaryIO]:
+    def open_part(self, uploader: MemberId, digest: Digest) -> Iterator[Part]:
         """The part, locked against a second upload of the same bytes. Raises: Conflict, Unavailable."""
         path = self._part(uploader, digest)
-        with _disk_errors(), path.open("ab") as file:
+        with _disk_errors(), path.open("a+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -47,46 +79,46 @@ class BlobFiles:
             # The upload that held the lock until now may have made this very file a blob, or dropped it.
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 raise _in_progress()
-            yield file
+            yield Part(file)
 
-    def complete(self, part: BinaryIO, uploader: MemberId, digest: Digest) -> None:
+    def complete(self, part: Part, uploader: MemberId, digest: Digest) -> None:
         """Checks the open part's digest and makes it a blob. Raises: Corrupt, and drops the part."""
         path = self._part(uploader, digest)
-        with _disk_errors():
-            part.flush()
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").digest()
-            if found != digest:
+        if part.digest != digest:
+            with _disk_errors():
                 path.unlink()
-                raise Corrupt(
-                    "the uploaded bytes do not have the digest announced",
-                    reason="DIGEST_MISMATCH",
-                    remedy="upload again from the start",
-                )
-            os.fsync(part.fileno())
-            self._publish(path, digest)
+            raise Corrupt(
+                "the uploaded bytes do not have the digest announced",
+                reason="DIGEST_MISMATCH",
+                remedy="upload again from the start",
+            )
+        self._publish(part, path, digest)
+
+    @contextmanager
+    def make(self) -> Iterator[Making]:
+        """A blob that the hub itself makes; what was not finished is dropped."""
+        # Another replica may be making the same one.
+        path = self._parts / f"hub-{secrets.token_hex(8)}"
+        try:
+            with _disk_errors(), path.open("w+b") as file:
+                yield Making(self, Part(file), path)
+        finally:
+            path.unlink(missing_ok=True)
 
     def put(self, data: bytes) -> Digest:
         """Stores bytes the hub itself made."""
         digest = Digest(hashlib.sha256(data).digest())
         if not self.path(digest).exists():
-            # Another replica may be making the same segment.
-            part = self._parts / f"hub-{digest.hex()}-{secrets.token_hex(4)}"
-            with _disk_errors(), part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                self._publish(part, digest)
+            with self.make() as making:
+                making.append(data)
+                making.finish()
         return digest
 
-    def read(self, digest: Digest, offset: int) -> bytes:
-        """At most one chunk from `offset`, which is inside the blob. Raises: Unavailable, Corrupt."""
+    @contextmanager
+    def open(self, digest: Digest) -> Iterator[BinaryIO]:
+        """The bytes, readable to their end even if the blob is removed meanwhile. Raises: Unavailable."""
         with _disk_errors(), self.path(digest).open("rb") as file:
-            file.seek(offset)
-            chunk = file.read(CHUNK)
-        if not chunk:
-            raise Corrupt("the stored blob is shorter than it was", reason="BLOB_CORRUPT", remedy="tell the operator")
-        return chunk
+            yield file
 
     def read_all(self, digest: Digest) -> bytes:
         with _disk_errors():
@@ -95,18 +127,78 @@ class BlobFiles:
     def path(self, digest: Digest) -> Path:
         return self._blobs / digest.hex()[:2] / digest.hex()
 
+    def remove(self, digest: Digest) -> None:
+        """Whoever reads it now reads to its end."""
+        with _disk_errors():
+            self.path(digest).unlink(missing_ok=True)
+
+    @contextmanager
+    def pinned(self) -> Iterator[Pins]:
+        """Blobs that stay readable here whatever is removed meanwhile."""
+        with tempfile.TemporaryDirectory(dir=self._parts, prefix="hub-") as folder:
+            yield Pins(self, Path(folder))
+
     def _part(self, uploader: MemberId, digest: Digest) -> Path:
         return self._parts / f"{uploader.partition('/')[2]}-{digest.hex()}"
 
-    def _publish(self, part: Path, digest: Digest) -> None:
+    def _publish(self, part: Part, path: Path, digest: Digest) -> None:
+        part.sync()
         final = self.path(digest)
-        final.parent.mkdir(exist_ok=True)
-        part.rename(final)
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with _disk_errors():
+            final.parent.mkdir(exist_ok=True)
+            path.rename(final)
+            folder = os.open(final.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+class Making:
+    """A blob that grows; `finish` makes it one."""
+
+    def __init__(self, files: BlobFiles, part: Part, path: Path) -> None:
+        self._files, self._part, self._path = files, part, path
+
+    @property
+    def size(self) -> int:
+        return self._part.size
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Raises: Unavailable."""
+        self._part.append(data)
+
+    def finish(self) -> StoredBlob:
+        """Raises: Unavailable."""
+        digest = self._part.digest
+        self._files._publish(self._part, self._path, digest)
+        return StoredBlob(digest, self._part.size)
+
+
+class Pins:
+    """Second names of some blobs' files."""
+
+    def __init__(self, files: BlobFiles, folder: Path) -> None:
+        self._files, self._folder = files, folder
+
+    def add(self, digest: Digest) -> None:
+        """Raises: Unavailable where it is gone already."""
+        with _disk_errors():
+            (self._folder / digest.hex()).hardlink_to(self._files.path(digest))
+
+    def path(self, digest: Digest) -> Path:
+        """Where to read a blob, pinned or not."""
+        pinned = self._folder / digest.hex()
+        return pinned if pinned.exists() else self._files.path(digest)
+
+
+def read_chunk(file: BinaryIO, offset: int) -> bytes:
+    """At most one chunk from `offset`, which is inside the open blob. Raises: Unavailable, Corrupt."""
+    with _disk_errors():
+        chunk = os.pread(file.fileno(), CHUNK, offset)
+    if not chunk:
+        raise Corrupt("the stored blob is shorter than it was", reason="BLOB_CORRUPT", remedy="tell the operator")
+    return chunk
 
 
 def _in_progress() -> Conflict:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 from sqlalchemy import Connection
 
+from alliance import chunks
 from alliance.errors import InvalidInput, LimitExceeded
 from alliance.names import Digest, MemberId, digest
 from alliance.v1 import blob_pb2 as pb
-from hub.blobs.files import CHUNK
+from hub.blobs.files import CHUNK, read_chunk
 from hub.blobs.service import BlobService
 from hub.runtime.caller import Caller
 from hub.runtime.edge import Session
@@ -28,7 +30,7 @@ class BlobRpc:
         return pb.GetUploadResponse(committed_size=self._service.files.part_size(caller.member, wanted))
 
     async def upload_blob(
-        self, session: Session, requests: AsyncIterator[pb.UploadBlobRequest]
+        self, session: Session, requests: AsyncIterator[pb.UploadBlobRequest | memoryview]
     ) -> pb.UploadBlobResponse:
         """Appends chunks as they come, so that what arrived before a break is kept."""
         member, header = session.caller.member, await _header(requests)
@@ -47,7 +49,7 @@ class BlobRpc:
     async def _append(
         self,
         session: Session,
-        requests: AsyncIterator[pb.UploadBlobRequest],
+        requests: AsyncIterator[pb.UploadBlobRequest | memoryview],
         member: MemberId,
         wanted: Digest,
         header: pb.UploadHeader,
@@ -55,7 +57,7 @@ class BlobRpc:
         with ExitStack() as stack:
             files = self._service.files
             part = await session.off_loop(lambda: stack.enter_context(files.open_part(member, wanted)))
-            size = part.tell()
+            size = part.size
             if header.offset != size:
                 raise InvalidInput(
                     f"the hub holds {size} bytes of it",
@@ -65,12 +67,12 @@ class BlobRpc:
                 )
             async for request in requests:
                 await session.recheck()
-                chunk = request.chunk
+                chunk = request if isinstance(request, memoryview) else request.chunk
                 if not 0 < len(chunk) <= CHUNK:
                     raise LimitExceeded(f"a chunk has 1 to {CHUNK} bytes", reason="CHUNK_SIZE", field="chunk")
                 if size + len(chunk) > header.size:
                     raise InvalidInput("more bytes than announced", reason="UPLOAD_TOO_LONG", field="chunk")
-                await session.off_loop(lambda chunk=chunk: part.write(chunk))  # type: ignore[misc]  # because mypy cannot infer a bound default
+                await session.off_loop(lambda chunk=chunk: part.append(chunk))  # type: ignore[misc]  # because mypy cannot infer a bound default
                 size += len(chunk)
             if size == header.size:
                 # Still locked: nothing may be appended to what is about to be a blob.
@@ -79,25 +81,26 @@ class BlobRpc:
 
     async def download_blob(
         self, session: Session, request: pb.DownloadBlobRequest
-    ) -> AsyncIterator[pb.DownloadBlobResponse]:
+    ) -> AsyncIterator[pb.DownloadBlobResponse | bytes]:
         member, wanted = session.caller.member, digest(request.digest)
         blob = await session.read(lambda tx: self._service.readable(tx, member, wanted))
         if not 0 <= request.offset <= blob.size:
             raise InvalidInput(f"the blob has {blob.size} bytes", reason="DOWNLOAD_OFFSET", field="offset")
         offset = request.offset
         yield pb.DownloadBlobResponse(size=blob.size)
-        while offset < blob.size:
-            await session.recheck()
-            at = offset
-            chunk = await session.off_loop(lambda at=at: self._service.files.read(wanted, at))  # type: ignore[misc]  # because mypy cannot infer a bound default
-            yield pb.DownloadBlobResponse(chunk=chunk)
-            offset += len(chunk)
-            session.runtime.metrics.blob_bytes.labels("out").inc(len(chunk))
+        with ExitStack() as stack:
+            file = await session.off_loop(lambda: stack.enter_context(self._service.files.open(wanted)))
+            while offset < blob.size:
+                await session.recheck()
+                chunk = await session.off_loop(functools.partial(read_chunk, file, offset))
+                yield chunks.serialise(pb.DownloadBlobResponse, chunk)
+                offset += len(chunk)
+                session.runtime.metrics.blob_bytes.labels("out").inc(len(chunk))
 
 
-async def _header(requests: AsyncIterator[pb.UploadBlobRequest]) -> pb.UploadHeader:
+async def _header(requests: AsyncIterator[pb.UploadBlobRequest | memoryview]) -> pb.UploadHeader:
     async for request in requests:
-        if request.WhichOneof("part") == "header":
+        if not isinstance(request, memoryview) and request.WhichOneof("part") == "header":
             return request.header
         break
     raise InvalidInput("an upload starts with a header", reason="UPLOAD_HEADER", field="header")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from sqlalchemy import Connection
 
 from alliance.errors import FailedPrecondition, LimitExceeded, NotFound
@@ -9,9 +12,19 @@ from alliance.names import Digest, GroupId, MemberId
 from alliance.segments import MAX_BATCH_BYTES
 from hub.blobs import store
 from hub.blobs.files import BlobFiles
-from hub.blobs.store import StoredBlob
+from hub.blobs.model import StoredBlob
 from hub.membership.service import MembershipService
 from hub.runtime.clock import Clock, micros
+from hub.runtime.db import after_commit
+
+
+def is_known(tx: Connection, digest: Digest) -> bool:
+    return store.find(tx, digest) is not None
+
+
+def removable(tx: Connection) -> list[Digest]:
+    """What may be discarded while others read the database as of this moment."""
+    return store.without_readers(tx)
 
 
 class BlobService:
@@ -33,7 +46,10 @@ class BlobService:
     def uploaded(self, tx: Connection, uploader: MemberId, digest: Digest) -> StoredBlob | None:
         """The caller's own complete blob, if it is one."""
         found = store.find(tx, digest)
-        return found if found is not None and store.is_uploader(tx, digest, uploader) else None
+        if found is None or not store.is_uploader(tx, digest, uploader):
+            return None
+        # An upload of what was just discarded may have lost its file to the removal; then it is sent again.
+        return found if self.files.path(digest).exists() else None
 
     def register(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
         """Records a complete blob of this uploader; a second registration changes nothing."""
@@ -49,22 +65,38 @@ class BlobService:
                 "the batch's sealed bytes are not at the hub", reason="BLOB_MISSING", remedy="upload them first"
             )
 
+    def discard(self, tx: Connection, uploader: MemberId, digest: Digest, *, in_use: Callable[[], bool]) -> None:
+        """Forgets an upload that has served its purpose, and drops its bytes.
+
+        Args:
+            in_use: whether it is needed yet; asked when nobody can claim it any more (`require_uploaded`).
+        """
+        store.hold_uploader(tx, digest, uploader)
+        if in_use():
+            return
+        store.remove_uploader(tx, digest, uploader)
+        self.drop(tx, digest)
+
+    def drop(self, tx: Connection, digest: Digest) -> None:
+        """Removes a blob that the hub has no more use for, if nobody has uploaded it and nobody may read it."""
+        if store.remove_unused(tx, digest):
+            after_commit(tx, partial(self.files.remove, digest))
+
     def publish(self, tx: Connection, digest: Digest, group: GroupId) -> None:
         """Lets the members of a group download it."""
         store.grant(tx, digest, group)
 
     def put(self, tx: Connection, data: bytes, group: GroupId) -> Digest:
         """Stores and publishes bytes the hub made: a segment, a model."""
-        digest = self.keep(tx, data)
-        store.grant(tx, digest, group)
-        return digest
+        blob = StoredBlob(self.files.put(data), len(data))
+        self.adopt(tx, blob)
+        store.grant(tx, blob.digest, group)
+        return blob.digest
 
-    def keep(self, tx: Connection, data: bytes) -> Digest:
-        """Stores bytes the hub made for itself; nobody may download them."""
-        digest = self.files.put(data)
-        if store.find(tx, digest) is None:
-            store.add(tx, StoredBlob(digest, len(data)), now=micros(self._clock()))
-        return digest
+    def adopt(self, tx: Connection, blob: StoredBlob) -> None:
+        """Records what the hub made (`BlobFiles.make`); nobody may download it yet."""
+        if store.find(tx, blob.digest) is None:
+            store.add(tx, blob, now=micros(self._clock()))
 
     def size(self, tx: Connection, digest: Digest) -> int:
         """Bytes of a blob, 0 for one that is not here."""

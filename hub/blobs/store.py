@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, Table, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, Select, Table, delete, exists, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from alliance.names import Digest, GroupId, MemberId
-from hub.runtime.db import Int64, metadata
+from hub.blobs.model import StoredBlob
+from hub.runtime.db import Int64, is_write, metadata
 
 blob_table = Table(
     "blob",
@@ -32,11 +31,6 @@ reader_table = Table(
 )
 
 
-class StoredBlob(NamedTuple):
-    digest: Digest
-    size: int
-
-
 def find(tx: Connection, digest: Digest) -> StoredBlob | None:
     row = tx.execute(select(blob_table).where(blob_table.c.digest == digest)).first()
     return None if row is None else StoredBlob(digest, row.size)
@@ -55,8 +49,25 @@ def add_uploader(tx: Connection, digest: Digest, member: MemberId) -> None:
 
 
 def is_uploader(tx: Connection, digest: Digest, member: MemberId) -> bool:
-    query = select(uploader_table.c.digest).where(uploader_table.c.digest == digest, uploader_table.c.member == member)
-    return tx.execute(query).first() is not None
+    """In a transaction that writes, it stays one until that ends."""
+    query = _uploader(digest, member)
+    return tx.execute(query.with_for_update(read=True) if is_write(tx) else query).first() is not None
+
+
+def hold_uploader(tx: Connection, digest: Digest, member: MemberId) -> None:
+    """Waits for whoever claims this upload, and lets nobody claim it until the transaction ends."""
+    tx.execute(_uploader(digest, member).with_for_update()).first()
+
+
+def remove_uploader(tx: Connection, digest: Digest, member: MemberId) -> None:
+    mine = (uploader_table.c.digest == digest, uploader_table.c.member == member)
+    tx.execute(delete(uploader_table).where(*mine))
+
+
+def remove_unused(tx: Connection, digest: Digest) -> bool:
+    """Forgets a blob that nobody uploaded, or that nobody is left of, and nobody may read; whether it did."""
+    used = [exists().where(table.c.digest == blob_table.c.digest) for table in (uploader_table, reader_table)]
+    return bool(tx.execute(delete(blob_table).where(blob_table.c.digest == digest, ~or_(*used))).rowcount)
 
 
 def grant(tx: Connection, digest: Digest, group: GroupId) -> None:
@@ -68,3 +79,12 @@ def grant(tx: Connection, digest: Digest, group: GroupId) -> None:
 def readers(tx: Connection, digest: Digest) -> list[GroupId]:
     rows = tx.execute(select(reader_table.c.group_name).where(reader_table.c.digest == digest))
     return [GroupId(row.group_name) for row in rows]
+
+
+def without_readers(tx: Connection) -> list[Digest]:
+    read = exists().where(reader_table.c.digest == blob_table.c.digest)
+    return [Digest(bytes(row.digest)) for row in tx.execute(select(blob_table.c.digest).where(~read))]
+
+
+def _uploader(digest: Digest, member: MemberId) -> Select[tuple[bytes]]:
+    return select(uploader_table.c.digest).where(uploader_table.c.digest == digest, uploader_table.c.member == member)

@@ -1,13 +1,18 @@
-"""What happens between two transactions: every update checked, then the strategy, one array at a time.
+"""What happens between two transactions: every update checked and the strategy applied, one block of values at a time.
 
-Runs in the runner's thread under the round's lease. Updates are read from their blobs array by array, so the
-hub holds one update's array beside the sum, not every member's model.
+Runs in the runner's thread under the round's lease. Updates and model are read from their blobs block by block and the
+new model goes to its own as it is made, so the hub holds a few blocks, however large the model and however many the
+members; beside them, for strategies that have any, their new moments. Checks and strategy share one reading: where a
+check fails in the middle, the rest is only checked, and the strategy starts again without the updates that failed.
 """
 
 from __future__ import annotations
 
-import mmap
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,101 +22,135 @@ from numpy.typing import NDArray
 from alliance import tensors
 from alliance.errors import AllianceError, Corrupt
 from alliance.names import Digest, MemberId
-from alliance.tensors import Arrays, ArraySpec
-from hub.blobs.files import BlobFiles
-from hub.federation import validate
+from alliance.tensors import Arrays, Piece
+from hub.blobs.files import BlobFiles, Making
+from hub.blobs.model import StoredBlob
+from hub.federation import moments
 from hub.federation.flower import StrategyRound, Update
-from hub.federation.model import Participant, ParticipantState, Spec
+from hub.federation.model import Participant, ParticipantState
 from hub.federation.service import Outcome, Work
+from hub.federation.submitted import Model, Submitted
 
 log = structlog.get_logger()
+# Values; with those of an update beside them, few enough for a processor's cache.
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slot:
+    """A slot that reported; `node` is its number in the roster."""
+
+    node: int
+    participant: Participant
+    update: Submitted
 
 
 def aggregate(work: Work, files: BlobFiles) -> Outcome:
     """Never raises for what members sent: a bad update is refused, and too few good ones fail the round."""
-    spec = work.detector.spec
-    slots = [p for p in work.round.participants if p.state is ParticipantState.REPORTED]
-    good, refused = [], []
+    refused: list[tuple[MemberId, str]] = []
     try:
-        model = _model(files, work.round.model_digest, spec)
-        for node, slot in enumerate(slots):
-            try:
-                _check(files, slot, spec, model)
-                good.append((node, slot))
-            except AllianceError as error:
-                refused.append((slot.member, f"{error.message} [{error.reason}]"))
-                log.warning("update_refused", round=work.round.id, member=slot.member, reason=error.reason)
-        if len(good) < work.round.plan.quorum:
-            why = f"quorum missed: {len(good)} of {work.round.plan.quorum} updates could be used"
-            return Outcome(refused=tuple(refused), failure=why)
-        return _combine(work, files, model, good, tuple(refused))
+        with ExitStack() as stack, np.errstate(all="ignore"):
+            model = Model(stack.enter_context(files.open(work.round.model_digest)))
+            slots = _slots(work, files, model, stack)
+            while True:
+                refused += [_refusal(work, s.participant, s.update.problem) for s in slots if s.update.problem]
+                slots = [slot for slot in slots if not slot.update.problem]
+                if len(slots) < work.round.plan.quorum:
+                    why = f"quorum missed: {len(slots)} of {work.round.plan.quorum} updates could be used"
+                    return Outcome(refused=tuple(refused), failure=why)
+                outcome = _combine(work, files, model, slots)
+                if outcome is not None:
+                    return replace(outcome, refused=tuple(refused))
     except AllianceError as error:
         return Outcome(refused=tuple(refused), failure=f"not aggregated: {error.message} [{error.reason}]")
 
 
-def _combine(
-    work: Work,
-    files: BlobFiles,
-    model: Arrays,
-    good: list[tuple[int, Participant]],
-    refused: tuple[tuple[MemberId, str], ...],
-) -> Outcome:
-    spec = work.detector.spec
+def _slots(work: Work, files: BlobFiles, model: Model, stack: ExitStack) -> list[_Slot]:
+    """Those that reported. Raises: Unavailable, where the hub has lost what it acknowledged."""
+    found, spec = [], work.detector.spec
+    for node, one in enumerate(p for p in work.round.participants if p.state is ParticipantState.REPORTED):
+        file = stack.enter_context(files.open(_digest(one))) if spec.arrays else None
+        found.append(_Slot(node=node, participant=one, update=Submitted(file, spec, model)))
+    return found
+
+
+def _combine(work: Work, files: BlobFiles, model: Model, slots: Sequence[_Slot]) -> Outcome | None:
+    """None where an update turned out bad: its `problem` says how."""
+    specs = work.detector.spec.arrays
+    with ExitStack() as stack:
+        digest = work.detector.state_digest
+        before = moments.Reader(None if digest is None else stack.enter_context(files.open(digest)), specs)
+        after = moments.Writer(specs, f"{work.detector.id}/{work.round.id}")
+        making = stack.enter_context(files.make())
+        # The new model is written and digested in a thread of its own, one group behind.
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        behind: Future[None] = pool.submit(making.append, tensors.head(specs))
+        usable = True
+        for group in tensors.pieces(specs, BLOCK):
+            model.forget()
+            if usable:
+                arrays, state = _aggregated(work, model, slots, group, before.read(group))
+            for slot in slots:
+                slot.update.see(group)
+            usable = usable and all(np.isfinite(array).all() for array in arrays.values())
+            usable = usable and not any(slot.update.problem for slot in slots)
+            if usable:
+                behind.result()
+                behind = pool.submit(_append, making, group, arrays)
+                after.add(group, state)
+        behind.result()
+        for slot in slots:
+            slot.update.finish()
+        if any(slot.update.problem for slot in slots):
+            return None
+        if not usable:
+            return Outcome(failure="the strategy gave NaN or infinity; its settings diverge")
+        making.append(bytes(tensors.encoded_size(specs) - making.size))
+        return Outcome(model=making.finish(), state=_stored(files, after) if after.any else None)
+
+
+def _aggregated(
+    work: Work, model: Model, slots: Sequence[_Slot], group: Sequence[Piece], state: Arrays
+) -> tuple[Arrays, Arrays]:
+    """What the strategy makes of these pieces, and its moments of them."""
+    spec, pieces = work.detector.spec, {piece.spec.name: piece for piece in group}
     strategy = StrategyRound(
         spec.strategy,
         dict(spec.strategy_settings),
         number=work.round.number,
-        nodes=[node for node, _ in good],
-        state=_state(files, work.detector.state_digest),
+        nodes=[slot.node for slot in slots],
+        state=state,
     )
-    updates = [Update(node=node, examples=slot.examples, read=_reader(files, slot, spec.arrays)) for node, slot in good]
-    made = strategy.aggregate(model, spec.arrays, updates)
-    if not all(np.isfinite(array).all() for array in made.arrays.values()):
-        return Outcome(refused=refused, failure="the strategy gave NaN or infinity; its settings diverge")
-    state = encode_state(made.state) if made.state else b""
-    return Outcome(model=tensors.encode(made.arrays), state=state, refused=refused)
+    updates = [
+        Update(node=s.node, examples=s.participant.examples, read=partial(_read, s.update, pieces)) for s in slots
+    ]
+    made = strategy.aggregate(lambda name: model.read(pieces[name]), [piece.spec for piece in group], updates)
+    return made.arrays, made.state
 
 
-def _check(files: BlobFiles, slot: Participant, spec: Spec, model: Arrays) -> None:
-    if spec.arrays:
-        validate.update(_path(files, slot).open("rb"), spec, model)
+def _read(update: Submitted, pieces: Mapping[str, Piece], name: str) -> NDArray[Any]:
+    return update.read(pieces[name])
 
 
-def _reader(files: BlobFiles, slot: Participant, specs: tuple[ArraySpec, ...]) -> Any:
-    places = tensors.places(specs)
-
-    def read(name: str) -> NDArray[Any]:
-        spec, offset = places[name]
-        with _path(files, slot).open("rb") as file:
-            return tensors.read_array(file, spec, offset)
-
-    return read
+def _append(making: Making, group: Sequence[Piece], arrays: Arrays) -> None:
+    for piece in group:
+        making.append(bytes(piece.offset - making.size))
+        little = np.dtype(piece.spec.dtype).newbyteorder("<")
+        making.append(arrays[piece.spec.name].astype(little, copy=False).view(np.uint8).data)
 
 
-def _path(files: BlobFiles, slot: Participant) -> Path:
+def _stored(files: BlobFiles, state: moments.Writer) -> StoredBlob:
+    with files.make() as making:
+        state.write(making.append)
+        return making.finish()
+
+
+def _digest(slot: Participant) -> Digest:
     if slot.update_digest is None:
         raise Corrupt("the update is missing", reason="UPDATE_MISSING")
-    return files.path(slot.update_digest)
+    return slot.update_digest
 
 
-def _model(files: BlobFiles, digest: Digest, spec: Spec) -> Arrays:
-    """Views on the stored model, paged in as needed; nothing for a model without arrays."""
-    if not spec.arrays:
-        return {}
-    with files.path(digest).open("rb") as file:
-        return tensors.decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), spec.arrays)
-
-
-def encode_state(state: Arrays) -> bytes:
-    """A strategy's moments: names with "/" become names of arrays."""
-    return tensors.encode({name.replace("/", "."): array for name, array in state.items()})
-
-
-def decode_state(data: bytes) -> Arrays:
-    """The inverse of `encode_state`."""
-    specs = tensors.read_specs(data)
-    return {name.replace(".", "/", 1): array for name, array in tensors.decode(data, specs).items()}
-
-
-def _state(files: BlobFiles, digest: Digest | None) -> Arrays:
-    return {} if digest is None else decode_state(files.read_all(digest))
+def _refusal(work: Work, slot: Participant, error: AllianceError) -> tuple[MemberId, str]:
+    log.warning("update_refused", round=work.round.id, member=slot.member, reason=error.reason)
+    return slot.member, f"{error.message} [{error.reason}]"

@@ -51,7 +51,7 @@ _STRATEGIES: Mapping[StrategyName, type[FedAvg]] = {
     StrategyName.FED_YOGI: FedYogi,
     StrategyName.FED_ADAGRAD: FedAdagrad,
 }
-_MOMENTS = ("m_t", "v_t")
+MOMENTS = ("m_t", "v_t")
 # Flower has one identity per process; the hub is one run for ever.
 _RUN, _NODE, _TASK = 1, 1, 1
 
@@ -148,7 +148,7 @@ class StrategyRound:
         counts = {"min_train_nodes": size, "min_evaluate_nodes": size, "min_available_nodes": size}
         arguments: dict[str, Any] = {**counts, **settings}
         self._strategy = _STRATEGIES[name](**arguments)
-        for moment in _MOMENTS:
+        for moment in MOMENTS:
             held = {k.partition("/")[2]: np.array(v) for k, v in state.items() if k.startswith(f"{moment}/")}
             if held:
                 setattr(self._strategy, moment, held)
@@ -159,9 +159,16 @@ class StrategyRound:
         list(self._strategy.configure_train(self._number, ArrayRecord(), config, self._grid()))
         return {key: float(value) for key, value in config.items() if isinstance(value, int | float)}
 
-    def aggregate(self, model: Arrays, specs: Sequence[ArraySpec], updates: Sequence[Update]) -> Aggregate:
-        """Aggregates in slot order. Raises: FailedPrecondition if the strategy gives nothing."""
-        current = _record(specs, lambda name: model[name])
+    def aggregate(
+        self, model: Callable[[str], NDArray[Any]], specs: Sequence[ArraySpec], updates: Sequence[Update]
+    ) -> Aggregate:
+        """Aggregates in slot order; reads of the model what the strategy asks for.
+
+        Every strategy here takes each value for itself, so pieces of arrays can be aggregated one after the other.
+
+        Raises: FailedPrecondition if the strategy gives nothing.
+        """
+        current = _record(specs, model)
         messages = self._strategy.configure_train(self._number, current, ConfigRecord(), self._grid())
         instructions = {message.metadata.dst_node_id: message for message in messages}
         replies = [_reply(instructions[u.node], specs, u) for u in sorted(updates, key=lambda u: u.node)]
@@ -174,7 +181,7 @@ class StrategyRound:
         return Aggregate(arrays=made, state=self._moments())
 
     def _moments(self) -> Arrays:
-        held = {moment: getattr(self._strategy, moment, None) or {} for moment in _MOMENTS}
+        held = {moment: getattr(self._strategy, moment, None) or {} for moment in MOMENTS}
         return {f"{moment}/{k}": np.asarray(v) for moment, values in held.items() for k, v in values.items()}
 
     def _grid(self) -> RoundGrid:

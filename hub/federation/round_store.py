@@ -93,6 +93,8 @@ metric_table = Table(
     Column("local", Float),
 )
 
+# Where the updates that came are still to be aggregated.
+HOLDS_UPDATES = (RoundState.TRAINING, RoundState.AGGREGATING)
 # A round's and a slot's state in which the slot's member is asked something.
 ASKED_TO_TRAIN = (RoundState.TRAINING, ParticipantState.INVITED)
 ASKED_TO_EVALUATE = (RoundState.EVALUATING, ParticipantState.REPORTED)
@@ -164,6 +166,17 @@ def ripe_rounds(tx: Connection) -> list[RoundId]:
     waits = exists().where(participant_table.c.round == round_table.c.id, _ASKED)
     query = select(round_table.c.id).where(round_table.c.end_time.is_(None), not_(waits)).order_by(round_table.c.id)
     return [RoundId(row.id) for row in tx.execute(query)]
+
+
+def needs(tx: Connection, digest: Digest) -> bool:
+    """Whether an open round has its strategy's state in these bytes, or an update that it still has to aggregate."""
+    sent = and_(round_table.c.state.in_(HOLDS_UPDATES), participant_table.c.update_digest == digest)
+    query = (
+        select(participant_table.c.round)
+        .join(round_table, round_table.c.id == participant_table.c.round)
+        .where(round_table.c.end_time.is_(None), or_(sent, round_table.c.state_digest == digest))
+    )
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def has_slot(tx: Connection, round_id: RoundId, state: ParticipantState) -> bool:

@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 
 from alliance import tensors
 from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, NotFound
-from alliance.names import Digest, MemberId, digest
+from alliance.names import DIGEST_SIZE, Digest, MemberId, digest
 from alliance.v1 import federation_pb2 as pb
 from hub.audit.service import AuditService
+from hub.blobs.model import StoredBlob
 from hub.blobs.service import BlobService
 from hub.federation import round as machine
 from hub.federation import round_store, schedule, store, validate
@@ -83,10 +84,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it: encoded model and strategy state, or the reason it failed; `refused` by member."""
+    """What came of it: the new model and the strategy's state, or the reason it failed; `refused` by member."""
 
-    model: bytes = b""
-    state: bytes = b""
+    model: StoredBlob | None = None
+    state: StoredBlob | None = None
     refused: tuple[tuple[MemberId, str], ...] = ()
     failure: str = ""
 
@@ -198,10 +199,13 @@ class RoundService:
         if found is None or slot is None:
             raise NotFound(f"{member} has no slot in rounds/{round_id}", reason="NO_SLOT", field="round")
         if _ASKED.get(result.kind) != (found.state, slot.state):
+            self._discard(tx, member, result.update_digest)
             return False, f"the round is {found.state}, the slot {slot.state}"
         spec = self._detectors.get(tx, found.detector).spec
         answered = self._answered(tx, member, slot, result, spec)
         self._save(tx, found, found.with_participant(answered), actor=member)
+        if answered.update_digest is None:
+            self._discard(tx, member, result.update_digest)
         if not round_store.has_slot(tx, round_id, slot.state):
             work = self.advance(tx, round_id)
             if work is not None:
@@ -249,13 +253,13 @@ class RoundService:
             slot = changed.of(member)
             if slot is not None:
                 changed = changed.with_participant(replace(slot, state=ParticipantState.REFUSED, reason=reason))
-        if outcome.failure:
+        if outcome.model is None:
             changed = machine.fail(changed, now, outcome.failure)
         else:
-            group = work.detector.group
-            model = self._blobs.put(tx, outcome.model, group)
-            state = self._blobs.keep(tx, outcome.state) if outcome.state else None
-            changed = machine.aggregated(changed, now, model, state)
+            for made in filter(None, (outcome.model, outcome.state)):
+                self._blobs.adopt(tx, made)
+            self._blobs.publish(tx, outcome.model.digest, work.detector.group)
+            changed = machine.aggregated(changed, now, outcome.model.digest, outcome.state and outcome.state.digest)
         self._save(tx, found, changed, actor="hub")
         return True
 
@@ -298,6 +302,8 @@ class RoundService:
             state_digest=released.state_digest,
         )
         store.save_detector(tx, grown)
+        if detector.state_digest is not None:
+            self._blobs.drop(tx, detector.state_digest)
         if not released.left:
             return None
         return grown, self._start(tx, grown, released.plan, released.left, actor="hub", due=None)
@@ -349,11 +355,25 @@ class RoundService:
                     subject=subject,
                     digest=slot.update_digest or b"",
                 )
+        if before.state in round_store.HOLDS_UPDATES and after.state not in round_store.HOLDS_UPDATES:
+            for slot in after.participants:
+                self._discard(tx, slot.member, slot.update_digest or b"")
+        if after.ended and after.state is not RoundState.RELEASED and after.state_digest is not None:
+            self._blobs.drop(tx, after.state_digest)
         if before.state is not after.state:
             digest_ = after.result_digest or b""
             self._audit.record(tx, event=f"round_{after.state}", actor=actor, subject=subject, digest=digest_)
             if any(after.state is state for state, _ in _ASKED.values()):
                 after_commit(tx, partial(self._asked, [slot.member for slot in after.participants]))
+
+    def _discard(self, tx: Connection, member: MemberId, update: bytes) -> None:
+        """Drops an update that is aggregated, or never will be; its digest stays in the round and in the log."""
+        if len(update) == DIGEST_SIZE:
+            sent = Digest(update)
+            self._blobs.discard(tx, member, sent, in_use=partial(self._needed, tx, sent))
+
+    def _needed(self, tx: Connection, digest: Digest) -> bool:
+        return round_store.needs(tx, digest) or store.is_state(tx, digest)
 
 
 def _known(found: Round | None, round_id: RoundId) -> Round:

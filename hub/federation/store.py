@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    exists,
     insert,
     select,
     update,
@@ -90,6 +91,11 @@ def detectors(tx: Connection, *, groups: Sequence[GroupId] | None, after: str | 
 
 def add_detector(tx: Connection, detector: Detector) -> None:
     tx.execute(insert(detector_table).values(name=detector.id, **_detector_values(detector)))
+
+
+def is_state(tx: Connection, digest: Digest) -> bool:
+    """Whether some detector's strategy has its state in these bytes."""
+    return bool(tx.execute(select(exists().where(detector_table.c.state_digest == digest))).scalar_one())
 
 
 def save_detector(tx: Connection, detector: Detector) -> None:

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance import tensors
 from alliance.errors import InvalidInput
 from hub.federation.model import Spec
 
-# Blocks keep the check's extra memory small beside the model.
-_BLOCK = 1 << 20
 
+class Check:
+    """One update's values, in as many pieces as the reader likes; `finish` after the last."""
 
-def update(file: BinaryIO, spec: Spec, model: Mapping[str, NDArray[Any]]) -> None:
-    """Checks a submitted update's file, one array in memory at a time; closes it.
+    def __init__(self, spec: Spec) -> None:
+        self._most = spec.max_update_norm
+        self._squared = 0.0
 
-    Raises:
-        Corrupt: TENSORS_UNEXPECTED: other names, dtypes or shapes than the detector's.
-        InvalidInput: NOT_FINITE, UPDATE_TOO_LARGE (its distance from the model).
-    """
-    squared = 0.0
-    with file:
-        tensors.check_head(file, spec.arrays)
-        for name, (array_spec, offset) in tensors.places(spec.arrays).items():
-            flat = tensors.read_array(file, array_spec, offset).reshape(-1)
-            base = model[name].reshape(-1)
-            for at in range(0, flat.size, _BLOCK):
-                block = flat[at : at + _BLOCK]
-                if not np.isfinite(block).all():
-                    raise InvalidInput(f"array {name} has NaN or infinity", reason="NOT_FINITE", field="update")
-                if spec.max_update_norm:
-                    difference = block.astype(np.float64) - base[at : at + _BLOCK]
-                    squared += float(difference @ difference)
-    if spec.max_update_norm and squared > spec.max_update_norm**2:
-        raise InvalidInput(
-            f"the update is {squared**0.5:.4g} from the model, {spec.max_update_norm:.4g} is allowed",
-            reason="UPDATE_TOO_LARGE",
-            field="update",
-        )
+    def piece(self, name: str, values: NDArray[Any], model: Callable[[], NDArray[Any]]) -> None:
+        """Checks values of one array; `model` gives those of the model they are meant for.
+
+        Raises: InvalidInput: NOT_FINITE.
+        """
+        # The extremes are NaN or infinite where any value is, and finding them takes no memory.
+        if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+            raise InvalidInput(f"array {name} has NaN or infinity", reason="NOT_FINITE", field="update")
+        if self._most:
+            difference = values.astype(np.float64) - model()
+            self._squared += float(difference @ difference)
+
+    def finish(self) -> None:
+        """Raises: InvalidInput: UPDATE_TOO_LARGE (its distance from the model)."""
+        if self._most and not self._squared <= self._most**2:
+            raise InvalidInput(
+                f"the update is {self._squared**0.5:.4g} from the model, {self._most:.4g} is allowed",
+                reason="UPDATE_TOO_LARGE",
+                field="update",
+            )
 
 
 def examples(claimed: int, spec: Spec) -> int:

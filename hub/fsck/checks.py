@@ -170,12 +170,15 @@ def federation(tx: Connection, said: History) -> Iterator[Finding]:
             yield from _compare("round_participant", key, "update", bytes(row.update_digest or b""), found)
 
 
-def blobs(tx: Connection, read: Callable[[bytes], Iterator[bytes]]) -> Iterator[Finding]:
-    """The bytes on disk against the digests they are stored under. `read` raises OSError."""
+def blobs(tx: Connection, read: Callable[[bytes], Iterator[bytes] | None]) -> Iterator[Finding]:
+    """The bytes on disk against the digests they are stored under. `read` raises OSError; None: discarded meanwhile."""
     for row in rows(tx, "blob"):
         digest, size, found = bytes(row.digest), 0, hashlib.sha256()
         try:
-            for chunk in read(digest):
+            chunks = read(digest)
+            if chunks is None:
+                continue
+            for chunk in chunks:
                 size += len(chunk)
                 found.update(chunk)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from alliance.errors import AllianceError
 from alliance.names import Digest
 from hub.audit import verification
 from hub.blobs.files import CHUNK, BlobFiles
+from hub.blobs.service import is_known
 from hub.fsck import checks
 from hub.fsck.checks import Finding
 from hub.fsck.history import History
@@ -44,19 +46,27 @@ def examine(db: Database, blobs: Path, *, alliance: str, key: notes.NoteKey, pro
         except AllianceError as error:
             findings.append(Finding(table="audit_leaf", key="", problem=str(error.message)))
             return Result(size=size, root=root, findings=findings)
-        for name, found in _steps(tx, history, blobs, alliance):
+        for name, found in _steps(db, tx, history, blobs, alliance):
             progress(name)
             findings += found
     return Result(size=size, root=root, findings=findings)
 
 
-def _steps(tx: Connection, said: History, blobs: Path, alliance: str) -> Iterator[tuple[str, Iterator[Finding]]]:
+def _steps(
+    db: Database, tx: Connection, said: History, blobs: Path, alliance: str
+) -> Iterator[tuple[str, Iterator[Finding]]]:
     files = BlobFiles(blobs)
 
-    def read(digest: bytes) -> Iterator[bytes]:
-        with files.path(Digest(digest)).open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
+    def read(digest: bytes) -> Iterator[bytes] | None:
+        """None of what a hub beside has discarded since."""
+        try:
+            file = files.path(Digest(digest)).open("rb")
+        except FileNotFoundError:
+            with db.read() as now:
+                if is_known(now, Digest(digest)):
+                    raise
+            return None
+        return _chunks(file)
 
     yield "members", checks.members(tx, said)
     yield "operators", checks.operators(tx, said)
@@ -66,3 +76,9 @@ def _steps(tx: Connection, said: History, blobs: Path, alliance: str) -> Iterato
     yield "banks", checks.banks(tx, said)
     yield "detectors", checks.federation(tx, said)
     yield "blobs", checks.blobs(tx, read)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk

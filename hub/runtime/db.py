@@ -8,6 +8,7 @@ having read first; writers of this process queue (`writers`) instead of polling 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ class Database:
             )
         self._engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
         self._writers = WriteQueue(self._writing) if self.is_sqlite else None
+        self._written = itertools.count(1)
+        self._state = 0
         # SQLite reads of one moment anyway; PostgreSQL would show every statement what committed before it.
         self._one_moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -78,9 +81,13 @@ class Database:
             shared: on SQLite, may be committed together with others, before and after it; for short work.
         """
         hooks: list[Callable[[], None]] = []
-        with _translated(), self._write(shared=shared) as connection:
-            connection.info[_AFTER] = hooks
-            yield connection
+        try:
+            with _translated(), self._write(shared=shared) as connection:
+                connection.info[_AFTER] = hooks
+                yield connection
+        finally:
+            # Before anybody hears of the commit; that a rollback counts too does no harm.
+            self._state = next(self._written)
         for hook in hooks:
             hook()
 
@@ -95,6 +102,11 @@ class Database:
 
     def _writing(self) -> Connection:
         return self._engine.connect().execution_options(alliance_write=True)
+
+    @property
+    def state(self) -> int | None:
+        """Another number after every commit; None where other processes commit too, so that nobody here can tell."""
+        return self._state if self.is_sqlite else None
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:

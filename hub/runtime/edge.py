@@ -27,7 +27,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import Connection
 
-from alliance import release
+from alliance import chunks, release
 from alliance.errors import AllianceError, InvalidInput
 from alliance.status import DETAILS_METADATA, code_of, to_status
 from alliance.tls import Peer, peer_of
@@ -80,10 +80,17 @@ class Session:
         self.peer = peer
         self.runtime = runtime
         self._admit = functools.partial(_admit, runtime, method, listener, peer)
+        self._seen: int | None = None
 
     async def recheck(self) -> None:
         """Call per stream message, so that expiry and standing bite at once. Raises: NotAuthenticated, NotPermitted."""
-        self.caller = await self.read(self._admit)
+        # Where nothing was committed since the last time, only the clock can have changed the answer.
+        state = self.runtime.db.state
+        if state is None or state != self._seen:
+            self.caller = await self.read(self._admit)
+            self._seen = state
+        elif self.peer is not None:
+            self.peer.require_valid(self.runtime.clock())
 
     async def look(self, work: Callable[[Connection], R]) -> R:
         """`recheck` and `read` of one moment."""
@@ -117,7 +124,8 @@ class Edge:
     """Turns a service's descriptor and its methods into gRPC handlers.
 
     A unary method is `def name(tx, caller, request) -> response`; a streaming one is `async`, and takes
-    `(session, request)` or `(session, requests)`. `name` is the RPC's name in snake_case.
+    `(session, request)` or `(session, requests)`. `name` is the RPC's name in snake_case. Of requests, what is nothing
+    but a chunk of a blob comes as a view of it; of responses, what is bytes already goes as it is (`alliance.chunks`).
     """
 
     def __init__(self, runtime: Runtime, listener: Listener) -> None:
@@ -136,7 +144,8 @@ class Edge:
         parse = parser(method)
         call = implementation(target, method)
         if method.client_streaming:
-            return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, parse, call))
+            part = chunks.parser(GetMessageClass(method.input_type), parse)
+            return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, part, call))
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(functools.partial(self._stream_out, name, parse, call))
         told = committed if "request_id" in method.input_type.fields_by_name else None
@@ -183,11 +192,16 @@ class Edge:
             return response
 
     async def _stream_in(
-        self, name: str, parse: Callable[[bytes], Message], call: Any, requests: AsyncIterator[bytes], context: Context
+        self,
+        name: str,
+        parse: Callable[[bytes], Message | memoryview],
+        call: Any,
+        requests: AsyncIterator[bytes],
+        context: Context,
     ) -> bytes:
         runtime = self._runtime
 
-        async def parsed() -> AsyncIterator[Message]:
+        async def parsed() -> AsyncIterator[Message | memoryview]:
             async for raw in requests:
                 yield parse(raw)
                 await runtime.limits.slow_down(session.caller.name, len(raw))
@@ -212,7 +226,7 @@ class Edge:
                     contextlib.aclosing(call(session, parse(raw))) as responses,
                 ):
                     async for response in responses:
-                        written = response.SerializeToString()
+                        written = response if isinstance(response, bytes) else response.SerializeToString()
                         await context.write(written)
                         await runtime.limits.slow_down(session.caller.name, len(written))
 

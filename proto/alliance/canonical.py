@@ -63,7 +63,7 @@ def decode(data: bytes) -> tuple[str, tuple[Part, ...]]:
     return parts[0], tuple(parts[1:])
 
 
-def sha256(data: bytes) -> Digest:
+def sha256(data: bytes | memoryview) -> Digest:
     return Digest(hashlib.sha256(data).digest())
 
 

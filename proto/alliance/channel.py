@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import grpc
 from google.protobuf.message import Message
 
-from alliance import release
+from alliance import chunks, release
 from alliance.errors import Unavailable
 from alliance.status import from_rpc_error
 from alliance.v1 import (
@@ -28,6 +28,7 @@ from alliance.v1 import (
 )
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
 FILES = (
     audit_pb2,
     blob_pb2,
@@ -83,16 +84,16 @@ def call(channel: grpc.Channel, request: Message, response: type[R], *, timeout:
     """A unary call. Raises: the AllianceError the hub answered with; Unavailable where none came."""
     method = channel.unary_unary(
         routes()[request.DESCRIPTOR.full_name],
-        request_serializer=_serialise,
+        request_serializer=_bytes_of,
         response_deserializer=response.FromString,
     )
     return _translated(lambda: cast("R", method(request, timeout=timeout, metadata=METADATA)))
 
 
-def stream_in(channel: grpc.Channel, requests: Iterable[Message], first: type[Message], response: type[R]) -> R:
-    """A client-streaming call; `first` is the request type."""
+def stream_in(channel: grpc.Channel, requests: Iterable[Message | bytes], first: type[Message], response: type[R]) -> R:
+    """A client-streaming call; `first` is the request type, and of that type are requests that are bytes already."""
     method = channel.stream_unary(
-        routes()[first.DESCRIPTOR.full_name], request_serializer=_serialise, response_deserializer=response.FromString
+        routes()[first.DESCRIPTOR.full_name], request_serializer=_bytes_of, response_deserializer=response.FromString
     )
     return _translated(lambda: cast("R", method(iter(requests), metadata=METADATA)))
 
@@ -101,10 +102,22 @@ def stream_out(
     channel: grpc.Channel, request: Message, response: type[R], *, timeout: float | None = None
 ) -> Iterator[R]:
     """A server-streaming call; closing the iterator cancels it."""
+    yield from _stream(channel, request, response.FromString, timeout)
+
+
+def download(
+    channel: grpc.Channel, request: blob_pb2.DownloadBlobRequest
+) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
+    """A blob: first a message with its size, then chunks."""
+    kind = blob_pb2.DownloadBlobResponse
+    yield from _stream(channel, request, chunks.parser(kind, kind.FromString))
+
+
+def _stream(
+    channel: grpc.Channel, request: Message, parse: Callable[[bytes], T], timeout: float | None = None
+) -> Iterator[T]:
     method = channel.unary_stream(
-        routes()[request.DESCRIPTOR.full_name],
-        request_serializer=_serialise,
-        response_deserializer=response.FromString,
+        routes()[request.DESCRIPTOR.full_name], request_serializer=_bytes_of, response_deserializer=parse
     )
     stream: Any = method(request, timeout=timeout, metadata=METADATA)
     try:
@@ -115,8 +128,8 @@ def stream_out(
         stream.cancel()
 
 
-def _serialise(message: Message) -> bytes:
-    return message.SerializeToString()
+def _bytes_of(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else chunks.to_bytes(message)
 
 
 def _translated(work: Callable[[], R]) -> R:

@@ -8,6 +8,7 @@ be those of the specification, or `Corrupt` says what differs.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,11 @@ def specs_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[ArraySpec, ...]:
     return tuple(ArraySpec(name=n, dtype=str(a.dtype), shape=a.shape) for n, a in arrays.items())
 
 
+def starts(specs: Sequence[ArraySpec]) -> list[int]:
+    """Where the values of each array start."""
+    return _layout(specs)[0]
+
+
 def encoded_size(specs: Sequence[ArraySpec]) -> int:
     return _layout(specs)[1]
 
@@ -72,11 +78,11 @@ def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The bytes of these arrays, in their order. Raises: InvalidInput."""
     specs = specs_of(arrays)
     check_specs(specs)
-    starts, total = _layout(specs)
+    places, total = _layout(specs)
     out = np.zeros(total, dtype=np.uint8)
-    head = _head(specs)
-    out[: len(head)] = np.frombuffer(head, dtype=np.uint8)
-    for start, spec, array in zip(starts, specs, arrays.values(), strict=True):
+    first = head(specs)
+    out[: len(first)] = np.frombuffer(first, dtype=np.uint8)
+    for start, spec, array in zip(places, specs, arrays.values(), strict=True):
         little = np.ascontiguousarray(array).astype(np.dtype(spec.dtype).newbyteorder("<"), copy=False)
         out[start : start + spec.size] = little.reshape(-1).view(np.uint8)
     return out.tobytes()
@@ -84,9 +90,9 @@ def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 def decode(data: bytes | memoryview, specs: Sequence[ArraySpec]) -> Arrays:
     """Read-only views into `data`. Raises: Corrupt, naming what differs from `specs`."""
-    starts, total = _layout(specs)
-    head = _head(specs)
-    if bytes(data[: len(head)]) != head:
+    places, total = _layout(specs)
+    expected = head(specs)
+    if bytes(data[: len(expected)]) != expected:
         raise Corrupt(_difference(data, specs), reason="TENSORS_UNEXPECTED", remedy="use the detector's own arrays")
     if len(data) != total:
         raise Corrupt(
@@ -95,55 +101,75 @@ def decode(data: bytes | memoryview, specs: Sequence[ArraySpec]) -> Arrays:
             remedy="use the detector's own arrays",
         )
     found: Arrays = {}
-    for start, spec in zip(starts, specs, strict=True):
+    for start, spec in zip(places, specs, strict=True):
         dtype = np.dtype(spec.dtype).newbyteorder("<")
         values = np.frombuffer(data, dtype=dtype, count=spec.size // dtype.itemsize, offset=start)
         found[spec.name] = values.reshape(spec.shape)
     return found
 
 
-def places(specs: Sequence[ArraySpec]) -> dict[str, tuple[ArraySpec, int]]:
-    """Each array's specification and the offset of its values, for reading one array of a file."""
-    starts, _ = _layout(specs)
-    return {spec.name: (spec, start) for spec, start in zip(specs, starts, strict=True)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Consecutive values of one array, as a flat one of its name; their first is at `offset` of the bytes."""
+
+    spec: ArraySpec
+    offset: int
 
 
-def read_array(file: BinaryIO, spec: ArraySpec, offset: int) -> NDArray[Any]:
-    """One array of an open file, in memory of its own. Raises: Corrupt where the file ends early."""
-    values = np.empty(spec.shape, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-    file.seek(offset)
-    if values.size and file.readinto(values.reshape(-1).view(np.uint8).data) != spec.size:  # type: ignore[attr-defined]  # because typing.BinaryIO lacks readinto
-        raise Corrupt(f"array {spec.name} ends early", reason="TENSORS_UNEXPECTED")
+def pieces(specs: Sequence[ArraySpec], most: int) -> Iterator[tuple[Piece, ...]]:
+    """All values in the order of their bytes, in groups of at most `most`; none has two pieces of one array."""
+    group, room = list[Piece](), most
+    for start, spec in zip(starts(specs), specs, strict=True):
+        step = np.dtype(spec.dtype).itemsize
+        at, count = 0, spec.size // step
+        while at < count:
+            taken = min(room, count - at)
+            flat = ArraySpec(name=spec.name, dtype=spec.dtype, shape=(taken,))
+            group.append(Piece(spec=flat, offset=start + at * step))
+            at, room = at + taken, room - taken
+            if not room:
+                yield tuple(group)
+                group, room = [], most
+    if group:
+        yield tuple(group)
+
+
+def read_piece(file: BinaryIO, piece: Piece) -> NDArray[Any]:
+    """A piece of an open file, in memory of its own. Raises: Corrupt where the file ends early."""
+    values = np.empty(piece.spec.shape, dtype=np.dtype(piece.spec.dtype).newbyteorder("<"))
+    if os.preadv(file.fileno(), [values.view(np.uint8).data], piece.offset) != piece.spec.size:
+        raise Corrupt(f"array {piece.spec.name} ends early", reason="TENSORS_UNEXPECTED")
     return values
 
 
 def check_head(file: BinaryIO, specs: Sequence[ArraySpec]) -> None:
     """The file holds exactly these arrays. Raises: Corrupt, naming what differs."""
-    head = _head(specs)
-    found = file.read(len(head))
-    if found != head:
+    expected = head(specs)
+    found = os.pread(file.fileno(), len(expected), 0)
+    if found != expected:
         raise Corrupt(_difference(found, specs), reason="TENSORS_UNEXPECTED", remedy="use the detector's own arrays")
 
 
-def read_specs(data: bytes) -> tuple[ArraySpec, ...]:
-    """The specifications of bytes this program encoded itself. Raises: Corrupt."""
+def read_specs(data: bytes, *, most: int = MAX_ARRAYS) -> tuple[ArraySpec, ...]:
+    """The specifications at the start of bytes that this program encoded itself. Raises: Corrupt."""
     try:
-        return tuple(_read_specs(data))
+        return tuple(_read_specs(data, most))
     except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
         raise Corrupt("the arrays cannot be read", reason="TENSORS_UNEXPECTED") from error
 
 
 def _layout(specs: Sequence[ArraySpec]) -> tuple[list[int], int]:
     """Where each array starts, and the whole size."""
-    at, starts = len(_head(specs)), []
+    at, found = len(head(specs)), []
     for spec in specs:
         at += -at % ALIGNMENT
-        starts.append(at)
+        found.append(at)
         at += spec.size
-    return starts, at
+    return found, at
 
 
-def _head(specs: Sequence[ArraySpec]) -> bytes:
+def head(specs: Sequence[ArraySpec]) -> bytes:
+    """What precedes the values; up to the first, and between them, are zeros."""
     out = bytearray(MAGIC + struct.pack("<I", len(specs)))
     for spec in specs:
         name = spec.name.encode()
@@ -168,12 +194,12 @@ def _shown(spec: ArraySpec) -> str:
     return f"{spec.name} {spec.dtype}{list(spec.shape)}"
 
 
-def _read_specs(data: bytes | memoryview) -> Iterator[ArraySpec]:
+def _read_specs(data: bytes | memoryview, most: int = MAX_ARRAYS) -> Iterator[ArraySpec]:
     if bytes(data[: len(MAGIC)]) != MAGIC:
         raise ValueError("no magic")
     (count,) = struct.unpack_from("<I", data, len(MAGIC))
     at = len(MAGIC) + 4
-    for _ in range(min(count, MAX_ARRAYS + 1)):
+    for _ in range(min(count, most + 1)):
         (length,) = struct.unpack_from("<B", data, at)
         name = bytes(data[at + 1 : at + 1 + length]).decode()
         code, dimensions = struct.unpack_from("<BB", data, at + 1 + length)

@@ -81,11 +81,11 @@ def test_moments_are_the_attributes_we_keep_and_carry_a_strategy_across_a_restar
         return [Update(node=0, examples=1, read=lambda _: np.full(4, value, np.float32))]
 
     model: Arrays = {"w": np.zeros(4, np.float32)}
-    first = StrategyRound(name, {}, number=1, nodes=[0], state={}).aggregate(model, SPECS, update(1.0))
+    first = StrategyRound(name, {}, number=1, nodes=[0], state={}).aggregate(model.__getitem__, SPECS, update(1.0))
     assert set(first.state) == {"m_t/w", "v_t/w"}
     kept, lost = (
         StrategyRound(name, {}, number=2, nodes=[0], state=state)
-        .aggregate(first.arrays, SPECS, update(2.0))
+        .aggregate(first.arrays.__getitem__, SPECS, update(2.0))
         .arrays["w"]
         for state in (first.state, {})
     )
@@ -136,7 +136,7 @@ def test_statistics_are_those_of_all_rows_whatever_the_strategy_makes_of_steps(n
         made = [code.train(arrays, part, settings, np.random.default_rng(number)) for part in data]
         updates = [Update(node=n, examples=t.examples, read=t.arrays.__getitem__) for n, t in enumerate(made)]
         round_ = StrategyRound(name, {}, number=number, nodes=range(3), state=state)
-        result = round_.aggregate(arrays, code.specs(settings), updates)
+        result = round_.aggregate(arrays.__getitem__, code.specs(settings), updates)
         arrays, state = result.arrays, result.state
     _, mean, square = arrays["moments"] / arrays["unit"]
     everything = np.concatenate(tables)

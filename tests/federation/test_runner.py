@@ -48,7 +48,7 @@ def test_a_failure_of_the_hubs_own_ends_the_round_and_the_next_one_runs(three: A
     done = ended(three.hub, started.name, seconds=10)
     assert (done.state, done.reason) == (
         pb.ROUND_STATE_FAILED,
-        "not aggregated: the hub failed, its log says why",
+        "not aggregated: the hub's disk refuses: No such file or directory [STORAGE]",
     )
     for trainee in trainees:
         trainee.train = plus(1.0)

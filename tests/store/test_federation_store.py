@@ -6,119 +6,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 
-import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from alliance import tensors
 from alliance.canonical import sha256
 from alliance.errors import FailedPrecondition
-from alliance.names import Digest
-from alliance.tensors import ArraySpec
-from alliance.v1 import federation_pb2 as pb
 from hub.app import Services
 from hub.federation import round_store, store
 from hub.federation.model import (
     SECOND,
-    DetectorId,
     Participant,
     ParticipantState,
-    Plan,
-    Round,
     RoundId,
     RoundState,
-    Schedule,
-    ScheduleId,
-    Spec,
-    StrategyName,
 )
-from hub.federation.service import LEASE, Outcome, Result, Work
-from hub.runtime.clock import micros
+from hub.federation.service import LEASE, Work
 from hub.runtime.db import RaceLost
 from tests.kit.clock import ShiftedClock
-from tests.kit.direct import ADMIN, DirectMember, create_group, race, read, write
-
-PLAN = Plan(quorum=2, deadline=60 * SECOND)
-ARRAYS = (ArraySpec(name="w", dtype="float32", shape=(2,)),)
-SPEC = Spec(code="test", arrays=ARRAYS, metrics=("accuracy",), strategy=StrategyName.FED_AVG)
-NIGHTLY = ScheduleId("schedules/nightly")
-
-
-class Training:
-    """An approved detector that two members joined, on each kind of database."""
-
-    def __init__(self, services: Services, clock: ShiftedClock) -> None:
-        self.services, self.clock = services, clock
-        self.members = [DirectMember.join(services, name) for name in ("acme", "zoo")]
-        self.group = create_group(services, "shoes", *self.members)
-        self.detector = self.another("d")
-
-    def another(self, name: str) -> DetectorId:
-        detector = DetectorId(f"detectors/{name}")
-        made = self.services.detectors
-        write(self.services, lambda tx: made.propose(tx, ADMIN, detector, self.group, SPEC, b""))
-        write(self.services, lambda tx: made.approve(tx, ADMIN, detector))
-        for member in self.members:
-            member.act(lambda tx, caller: made.join(tx, caller, detector))
-        return detector
-
-    @property
-    def now(self) -> int:
-        return micros(self.clock())
-
-    def schedule(self) -> None:
-        wanted = Schedule(
-            id=NIGHTLY, detector=self.detector, interval=3600 * SECOND, rounds=1, plan=PLAN, next_time=self.now
-        )
-        write(self.services, lambda tx: self.services.detectors.create_schedule(tx, ADMIN, wanted))
-
-    def trigger(self) -> Round:
-        rounds = self.services.rounds
-        return write(self.services, lambda tx: rounds.trigger(tx, ADMIN, self.detector, PLAN, 1))
-
-    def all_rounds(self) -> list[Round]:
-        return read(self.services, lambda tx: round_store.rounds(tx, detectors=None, before=None, limit=100))
-
-    def found(self, round_id: RoundId) -> Round:
-        found = read(self.services, lambda tx: round_store.find_round(tx, round_id))
-        assert found is not None
-        return found
-
-    def aggregating(self) -> RoundId:
-        """A round in which both members have reported."""
-        made = self.trigger()
-        slots = tuple(
-            Participant(
-                member=member.name,
-                state=ParticipantState.REPORTED,
-                update_digest=Digest(sha256(member.name.encode())),
-                examples=10,
-            )
-            for member in self.members
-        )
-
-        def save(tx: Connection) -> None:
-            bare = round_store.lock_round(tx, made.id)
-            assert bare is not None
-            round_store.save_round(tx, bare, replace(bare, state=RoundState.AGGREGATING, participants=slots))
-
-        write(self.services, save)
-        return made.id
-
-    def advance(self, round_id: RoundId) -> Work | None:
-        return write(self.services, lambda tx: self.services.rounds.advance(tx, round_id))
-
-    def conclude(self, work: Work, outcome: Outcome) -> bool:
-        return write(self.services, lambda tx: self.services.rounds.conclude(tx, work, outcome))
+from tests.kit.direct import ADMIN, DirectMember, race, read, write
+from tests.kit.training import NIGHTLY, PLAN, Training, answered, encoded, uploads
 
 
 @pytest.fixture
 def training(services: Services, clock: ShiftedClock) -> Training:
     return Training(services, clock)
-
-
-def outcome(value: float) -> Outcome:
-    return Outcome(model=tensors.encode({"w": np.full(2, value, np.float32)}))
 
 
 def test_a_due_schedule_is_claimed_by_one_of_two_runners(training: Training) -> None:
@@ -193,10 +104,10 @@ def test_one_runner_gets_the_work_and_its_outcome_counts_once(training: Training
     work = training.advance(round_id)
     assert work is not None
     assert training.advance(round_id) is None
-    assert training.conclude(work, outcome(1.0))
-    assert not training.conclude(work, outcome(2.0))
+    assert training.conclude(work, 1.0)
+    assert not training.conclude(work, 2.0)
     found = training.found(round_id)
-    assert (found.state, found.result_digest) == (RoundState.EVALUATING, sha256(outcome(1.0).model))
+    assert (found.state, found.result_digest) == (RoundState.EVALUATING, sha256(encoded(1.0)))
 
 
 def test_a_runner_whose_lease_was_taken_saves_nothing(training: Training) -> None:
@@ -207,10 +118,10 @@ def test_a_runner_whose_lease_was_taken_saves_nothing(training: Training) -> Non
     assert slow is not None
     assert second is not None
     assert second.epoch > slow.epoch
-    assert not training.conclude(slow, outcome(9.0))
+    assert not training.conclude(slow, 9.0)
     assert training.found(round_id).state is RoundState.AGGREGATING
-    assert training.conclude(second, outcome(1.0))
-    assert training.found(round_id).result_digest == sha256(outcome(1.0).model)
+    assert training.conclude(second, 1.0)
+    assert training.found(round_id).result_digest == sha256(encoded(1.0))
 
 
 def test_two_runners_race_for_the_lease_and_one_wins(training: Training) -> None:
@@ -228,8 +139,8 @@ def test_what_was_cancelled_meanwhile_stays_cancelled(training: Training) -> Non
     round_id = training.aggregating()
     work = training.advance(round_id)
     assert work is not None
-    write(training.services, lambda tx: training.services.rounds.cancel(tx, ADMIN, round_id))
-    assert not training.conclude(work, outcome(1.0))
+    training.cancel(round_id)
+    assert not training.conclude(work, 1.0)
     found = training.found(round_id)
     assert (found.state, found.result_digest) == (RoundState.CANCELLED, None)
 
@@ -241,25 +152,13 @@ def test_the_leases_of_a_dead_process_are_void(training: Training) -> None:
     write(training.services, training.services.rounds.recover)
     again = training.advance(round_id)
     assert again is not None
-    assert not training.conclude(dead, outcome(9.0))
-    assert training.conclude(again, outcome(1.0))
+    assert not training.conclude(dead, 9.0)
+    assert training.conclude(again, 1.0)
 
 
 def submits(training: Training, member: DirectMember, round_id: RoundId) -> None:
     """The member's answer, its update uploaded before."""
-    data = tensors.encode({"w": np.full(2, 1.0, np.float32)})
-    digest = training.services.blobs.files.put(data)
-    write(training.services, lambda tx: training.services.blobs.register(tx, member.name, digest, len(data)))
-    answer = Result(
-        kind=pb.TASK_KIND_TRAIN,
-        update_digest=digest,
-        update_size=len(data),
-        examples=10,
-        metrics=(),
-        local=(),
-        refusal=0,
-    )
-    assert member.act(lambda tx, caller: training.services.rounds.submit(tx, caller, round_id, answer)) == (True, "")
+    assert answered(training, member, round_id, uploads(training, member, encoded(1.0)), len(encoded(1.0)))
 
 
 def test_the_last_answer_takes_the_round_on_and_hands_its_work_over_once_committed(training: Training) -> None:
@@ -290,7 +189,7 @@ def test_the_last_answer_takes_the_round_on_and_hands_its_work_over_once_committ
     assert (work.round, work.epoch) == (training.found(round_id), epoch)
     # The lease came with the work.
     assert training.advance(round_id) is None
-    assert training.conclude(work, outcome(1.0))
+    assert training.conclude(work, 1.0)
     assert asked == [[member.name for member in training.members]] * 2
     assert training.found(round_id).state is RoundState.EVALUATING
 

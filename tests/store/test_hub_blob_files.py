@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alliance import canonical
-from alliance.errors import Conflict, Corrupt
+from alliance.errors import Conflict, Corrupt, Unavailable
 from alliance.names import Digest, MemberId
-from hub.blobs.files import BlobFiles
+from hub.blobs.files import BlobFiles, read_chunk
+from hub.blobs.model import StoredBlob
 
 ACME = MemberId("members/acme")
 DATA = b"sealed bytes"
@@ -25,17 +27,22 @@ def files(tmp_path: Path) -> BlobFiles:
 
 def append(files: BlobFiles, data: bytes) -> None:
     with files.open_part(ACME, DIGEST) as part:
-        part.write(data)
+        part.append(data)
+
+
+def read(files: BlobFiles, offset: int) -> bytes:
+    with files.open(Digest(DIGEST)) as file:
+        return read_chunk(file, offset)
 
 
 def test_a_part_grows_until_it_is_a_blob(files: BlobFiles) -> None:
     append(files, DATA[:5])
     assert files.part_size(ACME, DIGEST) == 5
     with files.open_part(ACME, DIGEST) as part:
-        assert part.tell() == 5
-        part.write(DATA[5:])
+        assert part.size == 5
+        part.append(DATA[5:])
         files.complete(part, ACME, DIGEST)
-    assert files.read(DIGEST, 3) == DATA[3:]
+    assert read(files, 3) == DATA[3:]
     assert files.part_size(ACME, DIGEST) == 0
 
 
@@ -50,23 +57,24 @@ def test_who_opened_a_part_that_then_became_a_blob_gets_nothing_to_write(
 ) -> None:
     """The one moment between opening a file and locking it, in which the first upload finishes."""
     flock = fcntl.flock
-    with files.open_part(ACME, DIGEST) as first:
-        first.write(DATA)
+    with ExitStack() as stack:
+        first = stack.enter_context(files.open_part(ACME, DIGEST))
+        first.append(DATA)
 
         def late(file: Any, operation: int) -> None:
             files.complete(first, ACME, DIGEST)
-            first.close()
+            stack.close()
             flock(file, operation)
 
         monkeypatch.setattr(fcntl, "flock", late)
         with pytest.raises(Conflict), files.open_part(ACME, DIGEST) as second:
-            second.write(b"!")
+            second.append(b"!")
     assert files.read_all(DIGEST) == DATA
 
 
 def test_a_part_of_other_bytes_is_dropped(files: BlobFiles) -> None:
     with files.open_part(ACME, DIGEST) as part:
-        part.write(b"other bytes")
+        part.append(b"other bytes")
         with pytest.raises(Corrupt):
             files.complete(part, ACME, DIGEST)
     assert files.part_size(ACME, DIGEST) == 0
@@ -82,4 +90,36 @@ def test_the_hubs_own_bytes_are_stored_once(files: BlobFiles, tmp_path: Path) ->
 def test_reading_behind_the_end_is_damage(files: BlobFiles) -> None:
     files.put(DATA)
     with pytest.raises(Corrupt):
-        files.read(Digest(DIGEST), len(DATA))
+        read(files, len(DATA))
+
+
+def test_what_the_hub_makes_is_a_blob_when_it_is_finished_and_else_nothing(files: BlobFiles, tmp_path: Path) -> None:
+    with files.make() as making:
+        making.append(DATA[:3])
+        making.append(memoryview(DATA)[3:])
+        assert making.finish() == StoredBlob(DIGEST, len(DATA))
+    with files.make() as making:
+        making.append(b"half of it")
+    assert files.read_all(DIGEST) == DATA
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_a_reader_of_a_blob_that_is_removed_reads_to_its_end(files: BlobFiles) -> None:
+    files.put(DATA)
+    with files.open(Digest(DIGEST)) as file:
+        files.remove(Digest(DIGEST))
+        files.remove(Digest(DIGEST))
+        assert read_chunk(file, 0) == DATA
+    with pytest.raises(Unavailable), files.open(Digest(DIGEST)):
+        pass
+
+
+def test_a_pinned_blob_outlives_its_removal(files: BlobFiles, tmp_path: Path) -> None:
+    digest = files.put(DATA)
+    with files.pinned() as pins:
+        pins.add(digest)
+        files.remove(digest)
+        assert pins.path(digest).read_bytes() == DATA
+        with pytest.raises(Unavailable):
+            pins.add(Digest(bytes(32)))
+    assert list((tmp_path / "parts").iterdir()) == []

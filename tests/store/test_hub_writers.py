@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table, event, insert, select
 
 from alliance.errors import FailedPrecondition, Unavailable
+from hub.app import Services
 from hub.runtime.db import Database, RaceLost, after_commit
 from hub.runtime.writers import MOST
 
@@ -209,3 +210,18 @@ def test_what_follows_a_commit_sees_it_on_the_disk(line: Line) -> None:
     with pytest.raises(FailedPrecondition):
         all_of_them[2].result(10)
     assert seen == {1: [1, 2], 2: [1, 2]}
+
+
+def test_the_state_is_another_after_every_commit(line: Line) -> None:
+    before = line.db.state
+    with line.db.read() as tx:
+        tx.execute(select(thing))
+    assert line.db.state == before
+    with line.db.write() as tx:
+        tx.execute(insert(thing).values(id=900))
+        assert line.db.state == before
+    assert line.db.state != before
+
+
+def test_where_other_processes_commit_too_nobody_can_tell(services: Services) -> None:
+    assert (services.db.state is None) == (not services.db.is_sqlite)

@@ -7,16 +7,21 @@ import io
 import shutil
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
 
+from alliance import canonical, tensors
 from alliance import checkpoint as notes
 from alliance.errors import AllianceError, AlreadyExists, Corrupt, FailedPrecondition
+from alliance.names import Digest
 from alliance.v1 import federation_pb2
 from hub.backup.service import Restored, Taken, back_up, restore
 from hub.config import Home
@@ -36,8 +41,8 @@ def log_key(hub: RunningHub) -> notes.NoteKey:
     return notes.NoteKey(name=f"{hub.settings.alliance_name}/log", public_key=public)
 
 
-def taken(hub: RunningHub, out: Path, *, kits: bool = False) -> Taken:
-    return back_up(hub.home, hub.settings, out, key=log_key(hub), kits=kits, now=NOW, progress=lambda _: None)
+def taken(hub: RunningHub, out: Path, *, kits: bool = False, progress: Callable[[str], None] = lambda _: None) -> Taken:
+    return back_up(hub.home, hub.settings, out, key=log_key(hub), kits=kits, now=NOW, progress=progress)
 
 
 def restored(file: Path, folder: Path, *, url: str | None = None, digest: str = "") -> Restored:
@@ -51,12 +56,10 @@ def put_passphrase(hub: RunningHub, folder: Path) -> None:
     shutil.copy(hub.home.path / hub.settings.keys_passphrase_file, folder / "hub")
 
 
-def fsck(hub: RunningHub) -> Result:
+def fsck(hub: RunningHub, *, progress: Callable[[str], None] = lambda _: None) -> Result:
     db = Database(hub.home.database_url(hub.settings))
     try:
-        return examine(
-            db, hub.home.blobs, alliance=hub.settings.alliance_name, key=log_key(hub), progress=lambda _: None
-        )
+        return examine(db, hub.home.blobs, alliance=hub.settings.alliance_name, key=log_key(hub), progress=progress)
     finally:
         db.close()
 
@@ -149,6 +152,35 @@ def test_a_backup_while_members_publish_is_of_one_moment(tmp_path: Path, databas
             writer.join()
         assert failed == []
         assert len(a.members[1].entries(a.bank)) > 3
+
+
+def test_what_a_round_discards_meanwhile_is_in_the_backup_and_no_finding(tmp_path: Path, database_url: str) -> None:
+    with alliance(members=2, folder=tmp_path / "first", url=database_url) as a:
+        hub, wanted = a.hub, spec()
+        detector = create_detector(hub, a.group, wanted, *a.members)
+        first, _ = [Trainee(member, wanted, None) for member in a.members]
+        data = tensors.encode({"w": np.ones((2, 3), np.float32), "b": np.ones(2, np.float32)})
+        file = hub.services.blobs.files.path(Digest(canonical.sha256(data)))
+
+        def waiting() -> str:
+            """A round that has one update and waits for the other."""
+            name, ends = trigger(hub, detector, quorum=2, seconds=60).name, time.monotonic() + 20
+            while not any(task.round == name for task in first.tasks):
+                assert time.monotonic() < ends, first.tasks
+                time.sleep(0.01)
+            assert first.submit_bytes(first.tasks[-1], data, 10).accepted
+            return str(name)
+
+        def cancelled(name: str, step: str) -> None:
+            if step.startswith(("table 1/", "members")):
+                hub.admin.call(federation_pb2.CancelRoundRequest(name=name), federation_pb2.CancelRoundResponse)
+                assert not file.exists()
+
+        taken(hub, tmp_path / "out.tar", progress=partial(cancelled, waiting()))
+        assert list((hub.home.blobs / "parts").iterdir()) == []
+        assert restored(tmp_path / "out.tar", tmp_path / "restored", url="sqlite").verified
+        assert (tmp_path / "restored/hub/blobs/complete" / file.parent.name / file.name).read_bytes() == data
+        assert fsck(hub, progress=partial(cancelled, waiting())).findings == []
 
 
 def test_agents_go_on_with_a_restored_hub_unless_it_knows_less_than_they_do(tmp_path: Path) -> None:
