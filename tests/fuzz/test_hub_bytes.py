@@ -25,7 +25,7 @@ from tests.kit.scene import Scene, check
 METHODS = all_methods()
 COUNT = 60
 # What Python and its libraries call their insides.
-INSIDES = ("Traceback", "Error(", "Exception", "sqlite", "psycopg", "sqlalchemy", ".py\"", " at 0x", "grpc._", "<class")
+INSIDES = ("Traceback", "Error(", "Exception", "sqlite", "psycopg", "sqlalchemy", '.py"', " at 0x", "grpc._", "<class")
 GROWTH_MIB = 64
 
 
