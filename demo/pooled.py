@@ -52,7 +52,7 @@ def pooled(wanted: Wanted, folder: Path) -> float:
     table = write_table(folder / "everyone.csv", _rows(wanted.rows), wanted.columns)
     settings = {name: float(value) for name, value in (text.split("=") for text in wanted.settings)}
     code = load(wanted.detector)
-    model = tensors.encode(code.initial(settle(code, settings)))
+    model: bytes | memoryview = tensors.encode(code.initial(settle(code, settings)))
 
     def task(path: Path, number: int) -> Task:
         columns = {name: name for name in wanted.columns}

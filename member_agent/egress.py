@@ -20,6 +20,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from alliance import chunks
 from alliance.errors import NotPermitted
 
 Check = Callable[[Any], bool]
@@ -34,6 +35,7 @@ class Permitted:
 
     kind: str
     message: Message
+    data: bytes = field(default=b"", repr=False)
     _token: object = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,8 @@ class Permitted:
             raise NotPermitted("only egress.permit makes a permitted message", reason="EGRESS_FORGED")
 
     def to_bytes(self) -> bytes:
-        return self.message.SerializeToString(deterministic=True)
+        """What is recorded, and sent."""
+        return self.data
 
 
 def _text(pattern: str) -> Check:
@@ -254,7 +257,7 @@ def permit(message: Message, *, content: str = "") -> Permitted:
         raise _refused(message.DESCRIPTOR.full_name, "leaves only inside another message")
     if content not in ("", MODEL_UPDATE):
         raise _refused(content, "is nothing that may be uploaded")
-    return Permitted(kind=content or kind, message=message, _token=_PERMIT)
+    return Permitted(kind=content or kind, message=message, data=chunks.to_bytes(message), _token=_PERMIT)
 
 
 def _check(message: Message, path: str) -> None:

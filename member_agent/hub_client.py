@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from alliance import channel, release, tls
 from alliance.errors import LimitExceeded, Unavailable
-from alliance.v1 import membership_pb2
+from alliance.v1 import blob_pb2, membership_pb2
 from member_agent import egress
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home, Settings
@@ -82,7 +82,7 @@ class HubClient:
 
     def upload(self, parts: Iterable[Message], first: type[Message], response: type[R], *, content: str = "") -> R:
         """A client-streaming call; every part is permitted and recorded, as `content` in the ledger."""
-        passed = (self._passed(part, content=content).message for part in parts)
+        passed = (self._passed(part, content=content).to_bytes() for part in parts)
         with _explained(), _unavailable_for_now():
             return channel.stream_in(self._channel, passed, first, response)
 
@@ -91,6 +91,12 @@ class HubClient:
         permitted = self._passed(request)
         with _explained(), _unavailable_for_now():
             yield from channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
+
+    def download(self, request: blob_pb2.DownloadBlobRequest) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
+        """A blob: a message with its size, then chunks."""
+        self._passed(request)
+        with _explained(), _unavailable_for_now():
+            yield from channel.download(self._channel, request)
 
     def handshake(self) -> membership_pb2.HandshakeResponse:
         """Says hello. Raises: FailedPrecondition where this agent is too old."""

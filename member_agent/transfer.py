@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,11 +15,15 @@ from alliance.v1 import blob_pb2 as pb
 from member_agent.hub_client import HubClient
 
 CHUNK = 1 << 20
+# Seconds: what a killed agent has to fetch again at most.
+SAVED_EVERY = 1.0
+# Bytes: as many as a model may have, more than any segment.
+MOST = 2 << 30
 
 
 def upload(
     hub: HubClient,
-    data: bytes,
+    data: bytes | memoryview,
     digest: Digest,
     *,
     content: str = "",
@@ -31,7 +38,7 @@ def upload(
         offset = state.committed_size
         yield pb.UploadBlobRequest(header=pb.UploadHeader(digest=digest, size=len(data), offset=offset))
         for at in range(offset, len(data), CHUNK):
-            chunk = data[at : at + CHUNK]
+            chunk = bytes(data[at : at + CHUNK])
             yield pb.UploadBlobRequest(chunk=chunk)
             progress(len(chunk))
 
@@ -43,18 +50,93 @@ def download(hub: HubClient, digest: Digest, parts: Path) -> bytes:
 
     Raises: Corrupt for bytes of another digest (the part is dropped), AllianceError.
     """
-    parts.mkdir(parents=True, exist_ok=True)
-    part = parts / digest.hex()
-    with part.open("ab") as file:
-        request = pb.DownloadBlobRequest(digest=digest, offset=file.tell())
-        for answer in hub.stream(request, pb.DownloadBlobResponse):
-            file.write(answer.chunk)
-    data = part.read_bytes()
-    part.unlink()
-    if hashlib.sha256(data).digest() != digest:
-        raise Corrupt(
-            "the hub sent bytes of another digest",
-            reason="DIGEST_MISMATCH",
-            remedy="sync again; if it stays, tell the operator",
-        )
-    return data
+    return bytes(_receive(hub, digest, parts, lambda size: memoryview(bytearray(size))))
+
+
+class Latest:
+    """The latest large blob that was asked for, kept: the model a round ends with is the one the next starts from."""
+
+    def __init__(self, parts: Path) -> None:
+        self._parts = parts
+        self._digest = b""
+        self._data = memoryview(b"")
+
+    def get(self, hub: HubClient, digest: Digest) -> memoryview:
+        """Downloaded as by `download`, unless it is the one that is here; good until the next call."""
+        if digest != self._digest:
+            self._digest = b""
+            self._data = _receive(hub, digest, self._parts, self._room)
+            self._digest = digest
+        return self._data.toreadonly()
+
+    def _room(self, size: int) -> memoryview:
+        """The memory that is there, if it is as large: fresh memory costs as much time as the bytes' digest."""
+        return self._data if len(self._data) == size else _huge(size)
+
+
+def _huge(size: int) -> memoryview:
+    """Memory in large pages, where the system has any."""
+    made = mmap.mmap(-1, max(size, 1))
+    with contextlib.suppress(OSError, AttributeError):
+        made.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(made)[:size]
+
+
+def _receive(hub: HubClient, digest: Digest, parts: Path, room: Callable[[int], memoryview]) -> memoryview:
+    """All bytes, in the memory that `room` gives for so many."""
+    path = parts / digest.hex()
+    kept = path.read_bytes() if path.exists() else b""
+    answers = hub.download(pb.DownloadBlobRequest(digest=digest, offset=len(kept)))
+    first = next(answers, None)
+    size = 0 if first is None or isinstance(first, memoryview) else first.size
+    if not len(kept) <= size <= MOST:
+        raise _dropped(path)
+    part = _Part(path, kept, room(size))
+    try:
+        for answer in answers:
+            part.append(answer if isinstance(answer, memoryview) else answer.chunk)
+    except BaseException:
+        part.save()
+        raise
+    if part.digest() != digest:
+        raise _dropped(path)
+    path.unlink(missing_ok=True)
+    return part.data
+
+
+class _Part:
+    """What came of a blob so far: in memory, and once it takes longer than `SAVED_EVERY` on disk."""
+
+    def __init__(self, path: Path, kept: bytes, data: memoryview) -> None:
+        self._path, self.data = path, data
+        self._hash, self._at = hashlib.sha256(), 0
+        self._saved, self._time = len(kept), time.monotonic()
+        self.append(kept)
+
+    def append(self, chunk: bytes | memoryview) -> None:
+        """What is more than there is room for ends in another digest."""
+        self._hash.update(chunk)
+        chunk = chunk[: len(self.data) - self._at]
+        self.data[self._at : self._at + len(chunk)] = chunk
+        self._at += len(chunk)
+        if time.monotonic() - self._time > SAVED_EVERY:
+            self.save()
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+    def save(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(self.data[self._saved : self._at])
+        self._saved, self._time = self._at, time.monotonic()
+
+
+def _dropped(part: Path) -> Corrupt:
+    """Forgets what came."""
+    part.unlink(missing_ok=True)
+    return Corrupt(
+        "the hub sent bytes of another digest",
+        reason="DIGEST_MISMATCH",
+        remedy="sync again; if it stays, tell the operator",
+    )

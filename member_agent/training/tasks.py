@@ -41,7 +41,8 @@ class TaskRunner:
     """Does one task at a time; `parts` keeps downloads that broke off."""
 
     def __init__(self, db: LocalDatabase, trainer: Trainer, *, parts: Path, clock: Clock = utc_now) -> None:
-        self._db, self._trainer, self._parts, self._clock = db, trainer, parts, clock
+        self._db, self._trainer, self._clock = db, trainer, clock
+        self._models = transfer.Latest(parts)
 
     def run(self, hub: HubClient, task: pb.Task) -> bool:
         """Whether the answer counted. Raises: Unavailable, where the hub cannot be reached; the task comes again."""
@@ -84,11 +85,13 @@ class TaskRunner:
             transfer.upload(hub, made.update, found, content=egress.MODEL_UPDATE)
             request.update_digest, request.update_size = found, len(made.update)
 
-    def _model(self, hub: HubClient, wanted: Digest) -> bytes:
+    def _model(self, hub: HubClient, wanted: Digest) -> bytes | memoryview:
         """Downloaded, but for the one model that every agent has."""
-        return _NO_ARRAYS if wanted == _NO_ARRAYS_DIGEST else transfer.download(hub, wanted, self._parts)
+        return _NO_ARRAYS if wanted == _NO_ARRAYS_DIGEST else self._models.get(hub, wanted)
 
-    def _evaluate(self, task: pb.Task, training: TrainingTask, model: bytes, request: pb.SubmitResultRequest) -> None:
+    def _evaluate(
+        self, task: pb.Task, training: TrainingTask, model: bytes | memoryview, request: pb.SubmitResultRequest
+    ) -> None:
         """Tells the hub the shared model's figures and the own one's; keeps them, and those of the blend, here."""
         found = self._trainer.evaluate(training, model)
         request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in found.metrics.items())

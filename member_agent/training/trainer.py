@@ -69,7 +69,7 @@ class Task:
 class TrainResult:
     """`update` are the arrays as they travel (alliance.tensors), empty for a model without any."""
 
-    update: bytes
+    update: bytes | memoryview
     examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -124,7 +124,7 @@ class Trainer:
                 stream.close()
         process.wait()
 
-    def train(self, task: Task, model: bytes) -> TrainResult:
+    def train(self, task: Task, model: bytes | memoryview) -> TrainResult:
         """Trains on the member's training rows.
 
         Args:
@@ -142,7 +142,7 @@ class Trainer:
         metrics = dict(header["metrics"])
         return TrainResult(update=body, examples=int(metrics.pop(_EXAMPLES)), metrics=metrics)
 
-    def evaluate(self, task: Task, model: bytes) -> EvalResult:
+    def evaluate(self, task: Task, model: bytes | memoryview) -> EvalResult:
         """Judges the model, the member's own and their blend on held-back rows. Arguments and errors as for `train`."""
         header, _ = self._do("evaluate", task, model)
         metrics = dict(header["metrics"])
@@ -150,7 +150,7 @@ class Trainer:
         local, blended = _taken(metrics, _ALONE), _taken(metrics, _BLENDED)
         return EvalResult(metrics=metrics, local_metrics=local, blended_metrics=blended, examples=examples)
 
-    def _do(self, kind: str, task: Task, model: bytes) -> tuple[dict[str, Any], bytes]:
+    def _do(self, kind: str, task: Task, model: bytes | memoryview) -> tuple[dict[str, Any], bytes]:
         header = {
             "kind": kind,
             "detector": task.detector,
@@ -162,7 +162,7 @@ class Trainer:
         }
         return self.ask(header, model)
 
-    def ask(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    def ask(self, header: dict[str, Any], body: bytes | memoryview) -> tuple[dict[str, Any], bytes]:
         """One frame to the process, one back; see `worker` and `scoring` for what it answers. Errors as for `train`."""
         ends = time.monotonic() + self._timeout
         try:
@@ -196,7 +196,7 @@ class Trainer:
             self.close()
             raise
 
-    def _exchange(self, header: dict[str, Any], body: bytes, ends: float) -> tuple[dict[str, Any], bytes]:
+    def _exchange(self, header: dict[str, Any], body: bytes | memoryview, ends: float) -> tuple[dict[str, Any], bytes]:
         """One frame out, one frame back. Raises: the error in the answer, or why there is none."""
         answer, made = _Pipes(self._process, ends).exchange(frames.head(header, len(body)), body)
         if "error" in answer:
@@ -215,7 +215,7 @@ class _Pipes:
         self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
         self._ends = ends
 
-    def exchange(self, head: bytes, body: bytes) -> tuple[dict[str, Any], bytes]:
+    def exchange(self, head: bytes, body: bytes | memoryview) -> tuple[dict[str, Any], bytes]:
         out = [memoryview(head), memoryview(body)] if body else [memoryview(head)]
         with selectors.DefaultSelector() as selector:
             selector.register(self._to, selectors.EVENT_WRITE)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alliance.errors import AllianceError, Corrupt, NotPermitted, Unavailable
+from alliance.errors import AllianceError, Corrupt, NotFound, NotPermitted, Unavailable
 from alliance.names import Digest
 from alliance.schemes import PDQ, TERMS
 from alliance.v1 import blob_pb2, membership_pb2
@@ -138,6 +138,52 @@ def test_a_download_goes_on_where_it_broke_off(two: AgentAlliance, tmp_path: Pat
                     transfer.download(hub, DIGEST, tmp_path)
                 assert error.value.reason == "DIGEST_MISMATCH"
             assert not part.exists()
+
+
+def test_what_broke_off_is_kept_and_so_is_what_a_slow_download_has_brought(
+    two: AgentAlliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish_blob(two, BYTES)
+    part = tmp_path / DIGEST.hex()
+    sizes: list[int] = []
+    with two["bigmart"].connected() as (_, hub):
+        download = hub.download
+
+        def slow(request: blob_pb2.DownloadBlobRequest) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
+            for answer in download(request):
+                sizes.append(part.stat().st_size if part.exists() else 0)
+                yield answer
+                if len(sizes) == 3:
+                    raise Unavailable("the connection broke", reason="BROKE")
+
+        monkeypatch.setattr(hub, "download", slow)
+        monkeypatch.setattr(transfer, "SAVED_EVERY", 0.0)
+        with pytest.raises(Unavailable):
+            transfer.download(hub, DIGEST, tmp_path)
+        assert sizes == [0, 0, 1 << 20]
+        assert part.read_bytes() == BYTES[: 2 << 20]
+        assert transfer.download(hub, DIGEST, tmp_path) == BYTES
+    assert not part.exists()
+
+
+def test_the_latest_blob_is_not_fetched_twice_and_another_takes_its_place(two: AgentAlliance, tmp_path: Path) -> None:
+    other = BYTES[::-1]
+    wanted = Digest(hashlib.sha256(other).digest())
+    for data in (BYTES, other):
+        _publish_blob(two, data)
+    with two["bigmart"].connected() as (agent, hub):
+        latest = transfer.Latest(tmp_path)
+
+        def fetched() -> int:
+            return sum(entry.message == "DownloadBlobRequest" for entry in agent.ledger.entries(last=1000))
+
+        for digest, data, times in ((DIGEST, BYTES, 1), (DIGEST, BYTES, 1), (wanted, other, 2), (DIGEST, BYTES, 3)):
+            found = latest.get(hub, digest)
+            assert (found == data, found.readonly, fetched()) == (True, True, times)
+        with pytest.raises(NotFound):
+            latest.get(hub, Digest(bytes(32)))
+        assert latest.get(hub, DIGEST) == BYTES
+        assert fetched() == 5, "what a download may have overwritten is not trusted"
 
 
 def _publish_blob(alliance: AgentAlliance, data: bytes) -> None:
