@@ -144,8 +144,7 @@ class Edge:
         parse = parser(method)
         call = implementation(target, method)
         if method.client_streaming:
-            part = chunks.parser(GetMessageClass(method.input_type), parse)
-            return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, part, call))
+            return grpc.stream_unary_rpc_method_handler(functools.partial(self._stream_in, name, parse, call))
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(functools.partial(self._stream_out, name, parse, call))
         told = committed if "request_id" in method.input_type.fields_by_name else None
@@ -192,16 +191,11 @@ class Edge:
             return response
 
     async def _stream_in(
-        self,
-        name: str,
-        parse: Callable[[bytes], Message | memoryview],
-        call: Any,
-        requests: AsyncIterator[bytes],
-        context: Context,
+        self, name: str, parse: Callable[[bytes], Message], call: Any, requests: AsyncIterator[bytes], context: Context
     ) -> bytes:
         runtime = self._runtime
 
-        async def parsed() -> AsyncIterator[Message | memoryview]:
+        async def parsed() -> AsyncIterator[Message]:
             async for raw in requests:
                 yield parse(raw)
                 await runtime.limits.slow_down(session.caller.name, len(raw))
@@ -364,7 +358,9 @@ def parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
     return functools.partial(_parse, GetMessageClass(method.input_type))
 
 
-def _parse(cls: type[Message], raw: bytes) -> Message:
+def _parse(cls: type[Message], raw: bytes) -> Any:
+    if (chunk := chunks.view(cls, raw)) is not None:
+        return chunk
     message = _parsed_by(cls.FromString, raw)
     require_known(message)
     return message

@@ -110,7 +110,7 @@ def download(
 ) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
     """A blob: first a message with its size, then chunks."""
     kind = blob_pb2.DownloadBlobResponse
-    yield from _stream(channel, request, chunks.parser(kind, kind.FromString))
+    yield from _stream(channel, request, lambda raw: chunks.view(kind, raw) or kind.FromString(raw))
 
 
 def _stream(

@@ -6,14 +6,12 @@ same either way (tests/unit/test_alliance_chunks.py); a message that says anythi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
 from alliance.v1 import blob_pb2 as pb
 
-T = TypeVar("T")
 # The field's number and wire type 2, length-delimited: one byte, for small numbers.
 _TAGS: Mapping[type[Message], int] = {
     kind: kind.DESCRIPTOR.fields_by_name["chunk"].number << 3 | 2
@@ -40,25 +38,13 @@ def to_bytes(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def parser(kind: type[Message], otherwise: Callable[[bytes], T]) -> Callable[[bytes], T | memoryview]:
-    """Parses a message that is nothing but a chunk to a view of it, any other `otherwise`."""
-    if kind not in _TAGS:
-        return otherwise
-
-    def parse(raw: bytes) -> T | memoryview:
-        at = _chunk_start(raw, _TAGS[kind])
-        return memoryview(raw)[at:] if at else otherwise(raw)
-
-    return parse
-
-
-def _chunk_start(raw: bytes, tag: int) -> int:
-    """Where a chunk starts that goes to the very end; 0 if there is none."""
+def view(kind: type[Message], raw: bytes) -> memoryview | None:
+    """The chunk of a message of this kind that is nothing else; None of any other, which protobuf is to parse."""
     size = shift = 0
-    if raw[:1] == bytes([tag]):
+    if kind in _TAGS and raw[:1] == bytes([_TAGS[kind]]):
         for at, byte in enumerate(raw[1:6], start=2):
             size |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
-                return at if size and at + size == len(raw) else 0
-    return 0
+                return memoryview(raw)[at:] if size and at + size == len(raw) else None
+    return None
