@@ -2,8 +2,8 @@
 
 A commit waits for the disk, and answers that come together would each wait in turn. So a writer that may share, and
 finds another such next in line, leaves its transaction open to it and waits; the last commits for all. Each joined
-writer works behind a savepoint, so that one's failure undoes its own work only, and nobody goes on before what it
-wrote is on the disk. If the commit fails, it fails for all of them.
+writer works behind a savepoint, so that one's failure undoes its own work only, and nobody goes on, done or refused,
+before what was written is on the disk. If the commit fails, it fails for all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
 
@@ -68,6 +68,12 @@ class _Batch:
             finally:
                 self.done.set()
 
+    def await_end(self) -> None:
+        """Raises: Unavailable where it was not committed."""
+        self.done.wait()
+        if self.error is not None:
+            raise Unavailable("the database did not keep this change", reason="DATABASE_UNAVAILABLE") from self.error
+
 
 class WriteQueue:
     """`connect` gives a connection whose transactions are writing ones."""
@@ -101,20 +107,17 @@ class WriteQueue:
             self._undo(batch, error, joined=joined, shared=shared)
             raise
         self._finish(batch, shared=shared)
-        batch.done.wait()
-        if batch.error is not None:
-            raise Unavailable("the database did not keep this change", reason="DATABASE_UNAVAILABLE") from batch.error
+        batch.await_end()
 
     def _undo(self, batch: _Batch, error: BaseException, *, joined: bool, shared: bool) -> None:
         """Takes back one writer's work; where that is all there was, or cannot be done, the whole transaction."""
         if joined and batch.alive:
             batch.savepoint("ROLLBACK TO")
             batch.savepoint("RELEASE")
-            try:
+            with suppress(Exception):
                 self._finish(batch, shared=shared)
-            except Exception:
-                # Those who wait for the commit hear of it; this writer has its own failure to tell.
-                return
+            # It may have failed for what those before it wrote, which nobody else sees until it is committed.
+            batch.await_end()
             return
         try:
             batch.end(error)

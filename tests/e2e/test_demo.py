@@ -147,7 +147,7 @@ def test_real_data_meet_what_the_project_promises(folder: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_leaves_nothing(folder: Path) -> None:
     with demo(folder) as process:
-        wait_for(process, folder, "members join by invitation ...", MINUTES)
+        wait_for(process, folder, "others join by invitation ...", 2 * MINUTES)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130

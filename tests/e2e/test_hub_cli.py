@@ -212,7 +212,8 @@ def test_groups_and_banks(town: Town) -> None:
     assert town.hub("group", "create", "bags").code == 0
     assert town.hub("group", "add", "bags", "bagmaker", "--json").json["members"] == member.name
     made = town.hub("bank", "create", "bags-titles", "--group", "bags", "--scheme", "terms-v1", "--json").json
-    assert made == {"bank": "banks/bags-titles", "group": "groups/bags", "scheme": "terms-v1", "entries": 0}
+    bank = {"bank": "banks/bags-titles", "group": "groups/bags", "tlp": "amber", "scheme": "terms-v1", "entries": 0}
+    assert made == bank
     assert made in town.hub("bank", "list", "--json").json
     assert "banks/bags-titles" in town.hub("bank", "list").out
     failed(town.hub("group", "create", "bags"), 4, "GROUP_EXISTS")

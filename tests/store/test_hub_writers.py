@@ -128,6 +128,32 @@ def test_one_that_fails_undoes_its_own_work_only(line: Line, failing: int) -> No
     assert line.rows() == [n for n in range(3) if n != failing]
 
 
+def test_who_is_refused_for_what_is_not_yet_committed_hears_it_when_it_is(line: Line) -> None:
+    """Or it would look again and not find what it was refused for."""
+    inside, release = threading.Event(), threading.Event()
+
+    def refuses_what_it_sees(tx: Connection) -> None:
+        assert tx.execute(select(thing)).all()
+        raise FailedPrecondition("it is there already", reason="THERE")
+
+    def slow(tx: Connection) -> None:
+        inside.set()
+        assert release.wait(10)
+        adds(3)(tx)
+
+    first, second, third = line.first(adds(1)), line.queued(refuses_what_it_sees), line.queued(slow)
+    line.go()
+    assert inside.wait(10)
+    time.sleep(0.05)
+    assert not second.done()
+    release.set()
+    with pytest.raises(FailedPrecondition):
+        second.result(10)
+    assert 1 in line.rows()
+    first.result(10)
+    third.result(10)
+
+
 def test_a_constraint_refuses_the_second_of_one_commit(line: Line) -> None:
     first, second = line.first(adds(7)), line.queued(adds(7))
     line.go()

@@ -90,7 +90,8 @@ def test_the_hubs_certificate_is_made_anew_with_no_restart_and_no_failed_call(tm
         assert caller.failures == []
         assert caller.calls > 0
         lives = [one.not_valid_after_utc - one.not_valid_before_utc for one in seen.values()]
-        assert max(lives).total_seconds() < 4
+        # Three seconds and a tenth before, told in whole seconds.
+        assert max(lives).total_seconds() <= 4
 
 
 @pytest.mark.slow
