@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,17 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from alliance import chunks
+from alliance.canonical import sha256
 from alliance.errors import NotPermitted
+from alliance.names import Digest
+from alliance.v1 import blob_pb2
 
 Check = Callable[[Any], bool]
 _PERMIT = object()
 # What the ledger calls an upload of a federated round; a batch is sealed, this is clear to the hub.
 MODEL_UPDATE = "model update"
+# Bytes of one message of an upload.
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,29 @@ class Permitted:
     def to_bytes(self) -> bytes:
         """What is recorded, and sent."""
         return self.data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermittedBlob:
+    """Large bytes that may be uploaded, and their SHA-256; only `permit_blob` makes one."""
+
+    kind: str
+    data: memoryview = field(repr=False)
+    digest: Digest
+    _token: object = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self._token is not _PERMIT:
+            raise NotPermitted("only egress.permit_blob makes a permitted blob", reason="EGRESS_FORGED")
+
+    def parts(self, offset: int, progress: Callable[[int], None]) -> Iterator[bytes]:
+        """The messages that upload it from `offset` on: one that says so, then nothing but its bytes."""
+        header = blob_pb2.UploadHeader(digest=self.digest, size=len(self.data), offset=offset)
+        yield permit(blob_pb2.UploadBlobRequest(header=header)).to_bytes()
+        for at in range(offset, len(self.data), CHUNK):
+            chunk = self.data[at : at + CHUNK]
+            yield chunks.serialise(blob_pb2.UploadBlobRequest, chunk)
+            progress(len(chunk))
 
 
 def _text(pattern: str) -> Check:
@@ -159,7 +187,7 @@ CLOSED_LIST: Mapping[str, _Entry] = {
         signature=_SIGNATURE,
     ),
     "alliance.v1.GetUploadRequest": _listed("question", digest=_DIGEST),
-    "alliance.v1.UploadBlobRequest": _listed("sealed batch", header=_INSIDE, chunk=_bytes(1 << 20)),
+    "alliance.v1.UploadBlobRequest": _listed("sealed batch", header=_INSIDE, chunk=_bytes(CHUNK)),
     "alliance.v1.UploadHeader": _listed("", digest=_DIGEST, size=_COUNT, offset=_COUNT),
     "alliance.v1.DownloadBlobRequest": _listed("question", digest=_DIGEST, offset=_COUNT),
     "alliance.v1.ListBanksRequest": _listed("question", **_PAGE),
@@ -243,21 +271,27 @@ CLOSED_LIST: Mapping[str, _Entry] = {
 }
 
 
-def permit(message: Message, *, content: str = "") -> Permitted:
-    """Checks a message against the closed list.
-
-    Args:
-        content: what an upload is of where it is no sealed batch: `MODEL_UPDATE`.
-
-    Raises: NotPermitted naming the type or field; nothing is sent.
-    """
+def permit(message: Message) -> Permitted:
+    """Checks a message against the closed list. Raises: NotPermitted naming the type or field; nothing is sent."""
     _check(message, "")
     kind = CLOSED_LIST[message.DESCRIPTOR.full_name].kind
     if not kind:
         raise _refused(message.DESCRIPTOR.full_name, "leaves only inside another message")
+    return Permitted(kind=kind, message=message, data=message.SerializeToString(deterministic=True), _token=_PERMIT)
+
+
+def permit_blob(data: bytes | memoryview, *, content: str = "") -> PermittedBlob:
+    """Permits large bytes.
+
+    Args:
+        content: what they are where they are no sealed batch: `MODEL_UPDATE`.
+
+    Raises: NotPermitted.
+    """
     if content not in ("", MODEL_UPDATE):
         raise _refused(content, "is nothing that may be uploaded")
-    return Permitted(kind=content or kind, message=message, data=chunks.to_bytes(message), _token=_PERMIT)
+    kind = content or CLOSED_LIST["alliance.v1.UploadBlobRequest"].kind
+    return PermittedBlob(kind=kind, data=memoryview(data).toreadonly(), digest=sha256(data), _token=_PERMIT)
 
 
 def _check(message: Message, path: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -80,11 +80,14 @@ class HubClient:
             if not request.page_token:
                 return
 
-    def upload(self, parts: Iterable[Message], first: type[Message], response: type[R], *, content: str = "") -> R:
-        """A client-streaming call; every part is permitted and recorded, as `content` in the ledger."""
-        passed = (self._passed(part, content=content).to_bytes() for part in parts)
+    def upload(
+        self, blob: egress.PermittedBlob, *, offset: int, progress: Callable[[int], None] = lambda bytes_: None
+    ) -> blob_pb2.UploadBlobResponse:
+        """Uploads a blob from `offset` on; in the ledger it is one line."""
+        self._ledger.record_blob(blob, offset=offset, now=self._clock())
+        parts, message, response = blob.parts(offset, progress), blob_pb2.UploadBlobRequest, blob_pb2.UploadBlobResponse
         with _explained(), _unavailable_for_now():
-            return channel.stream_in(self._channel, passed, first, response)
+            return channel.stream_in(self._channel, parts, message, response)
 
     def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
         """A server-streaming call."""
@@ -115,8 +118,8 @@ class HubClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _passed(self, message: Message, *, content: str = "") -> egress.Permitted:
-        permitted = egress.permit(message, content=content)
+    def _passed(self, message: Message) -> egress.Permitted:
+        permitted = egress.permit(message)
         self._ledger.record(permitted, now=self._clock())
         return permitted
 

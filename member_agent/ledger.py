@@ -26,11 +26,13 @@ from sqlalchemy import (
 )
 
 from member_agent.database import LocalDatabase
-from member_agent.egress import Permitted
+from member_agent.egress import Permitted, PermittedBlob
 from member_agent.logged import Logged, leaves_of
 
 metadata = MetaData()
 SCHEMA_VERSION = 2
+# What an upload's line has for its message: the one that it is many of.
+UPLOAD = "UploadBlobRequest"
 ledger_table = Table(
     "egress",
     metadata,
@@ -59,7 +61,7 @@ logged_table = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """`digest` is the SHA-256 of the bytes sent; `time` is UTC."""
+    """`digest` is the SHA-256 of the bytes sent, of an upload that of the whole blob; `time` is UTC."""
 
     id: int
     time: dt.datetime
@@ -81,19 +83,18 @@ class Ledger:
             | {"content": one.content, "signed": one.signed}
             for one in leaves_of(payload.message)
         ]
+        entry = _values(now, payload.kind, payload.message.DESCRIPTOR.name, len(data), hashlib.sha256(data).digest())
         with self._db.write() as tx:
-            made = tx.execute(
-                insert(ledger_table).values(
-                    time=int(now.timestamp() * 1_000_000),
-                    kind=payload.kind,
-                    message=payload.message.DESCRIPTOR.name,
-                    size=len(data),
-                    digest=hashlib.sha256(data).digest(),
-                )
-            )
+            made = tx.execute(insert(ledger_table).values(entry))
             if leaves:
                 (payload_id,) = made.inserted_primary_key or (0,)
                 tx.execute(insert(logged_table), [leaf | {"payload": payload_id} for leaf in leaves])
+
+    def record_blob(self, blob: PermittedBlob, *, offset: int, now: dt.datetime) -> None:
+        """One line of a whole upload: the digest of all of it, the size of what is still to be sent."""
+        entry = _values(now, blob.kind, UPLOAD, len(blob.data) - offset, blob.digest)
+        with self._db.write() as tx:
+            tx.execute(insert(ledger_table).values(entry))
 
     def entries(self, *, last: int) -> Iterator[LedgerEntry]:
         """The newest entries, oldest first."""
@@ -141,6 +142,11 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _values(now: dt.datetime, kind: str, message: str, size: int, digest: bytes) -> dict[str, Any]:
+    time = int(now.timestamp() * 1_000_000)
+    return {"time": time, "kind": kind, "message": message, "size": size, "digest": digest}
 
 
 def _entry(row: Row[Any]) -> LedgerEntry:

@@ -178,7 +178,7 @@ class Outbox:
     def _send(self, hub: HubClient, item: Item, progress: Callable[[int], None]) -> None:
         message, response = item.request, _TYPES[item.message][1]
         if isinstance(message, pb.PublishBatchRequest):
-            transfer.upload(hub, self.sealed(item), Digest(message.batch.digest), progress=progress)
+            transfer.upload(hub, egress.permit_blob(self.sealed(item)), progress=progress)
         hub.call(message, response)
 
     def _mark(self, item: Item, state: State, problem: str) -> None:

@@ -6,43 +6,26 @@ import contextlib
 import hashlib
 import mmap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from alliance.errors import Corrupt
 from alliance.names import Digest
 from alliance.v1 import blob_pb2 as pb
+from member_agent.egress import PermittedBlob
 from member_agent.hub_client import HubClient
 
-CHUNK = 1 << 20
 # Seconds: what a killed agent has to fetch again at most.
 SAVED_EVERY = 1.0
 # Bytes: as many as a model may have, more than any segment.
 MOST = 2 << 30
 
 
-def upload(
-    hub: HubClient,
-    data: bytes | memoryview,
-    digest: Digest,
-    *,
-    content: str = "",
-    progress: Callable[[int], None] = lambda bytes_: None,
-) -> None:
-    """Makes the hub hold `data`; asks first how much it has. Raises: AllianceError."""
-    state = hub.call(pb.GetUploadRequest(digest=digest), pb.GetUploadResponse)
-    if state.complete:
-        return
-
-    def parts() -> Iterator[pb.UploadBlobRequest]:
-        offset = state.committed_size
-        yield pb.UploadBlobRequest(header=pb.UploadHeader(digest=digest, size=len(data), offset=offset))
-        for at in range(offset, len(data), CHUNK):
-            chunk = bytes(data[at : at + CHUNK])
-            yield pb.UploadBlobRequest(chunk=chunk)
-            progress(len(chunk))
-
-    hub.upload(parts(), pb.UploadBlobRequest, pb.UploadBlobResponse, content=content)
+def upload(hub: HubClient, blob: PermittedBlob, *, progress: Callable[[int], None] = lambda bytes_: None) -> None:
+    """Makes the hub hold it; asks first how much it has. Raises: AllianceError."""
+    state = hub.call(pb.GetUploadRequest(digest=blob.digest), pb.GetUploadResponse)
+    if not state.complete:
+        hub.upload(blob, offset=state.committed_size, progress=progress)
 
 
 def download(hub: HubClient, digest: Digest, parts: Path) -> bytes:

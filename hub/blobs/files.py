@@ -37,8 +37,9 @@ class Part:
     def append(self, data: bytes | memoryview) -> None:
         """Raises: Unavailable."""
         with _disk_errors():
-            self._file.write(data)
-            self._file.flush()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
             # Starts to write it out, so that `sync` has little left to wait for.
             os.posix_fadvise(self._file.fileno(), self.size, len(data), os.POSIX_FADV_DONTNEED)
         self._hash.update(data)
@@ -71,7 +72,7 @@ class BlobFiles:
     def open_part(self, uploader: MemberId, digest: Digest) -> Iterator[Part]:
         """The part, locked against a second upload of the same bytes. Raises: Conflict, Unavailable."""
         path = self._part(uploader, digest)
-        with _disk_errors(), path.open("a+b") as file:
+        with _disk_errors(), path.open("a+b", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -100,7 +101,7 @@ class BlobFiles:
         # Another replica may be making the same one.
         path = self._parts / f"hub-{secrets.token_hex(8)}"
         try:
-            with _disk_errors(), path.open("w+b") as file:
+            with _disk_errors(), path.open("w+b", buffering=0) as file:
                 yield Making(self, Part(file), path)
         finally:
             path.unlink(missing_ok=True)
@@ -199,6 +200,16 @@ def read_chunk(file: BinaryIO, offset: int) -> bytes:
     if not chunk:
         raise Corrupt("the stored blob is shorter than it was", reason="BLOB_CORRUPT", remedy="tell the operator")
     return chunk
+
+
+def chunk_at_hand(file: BinaryIO, offset: int, room: bytearray) -> memoryview | None:
+    """What of a chunk is in memory anyhow, read into `room` without waiting for the disk; None where nothing is."""
+    try:
+        size = os.preadv(file.fileno(), [room], offset, os.RWF_NOWAIT)
+    except OSError:
+        # It is on the disk; or the file system, or the system, cannot say.
+        return None
+    return memoryview(room)[:size] if size else None
 
 
 def _in_progress() -> Conflict:

@@ -12,7 +12,7 @@ from alliance import chunks
 from alliance.errors import InvalidInput, LimitExceeded
 from alliance.names import Digest, MemberId, digest
 from alliance.v1 import blob_pb2 as pb
-from hub.blobs.files import CHUNK, read_chunk
+from hub.blobs.files import CHUNK, chunk_at_hand, read_chunk
 from hub.blobs.service import BlobService
 from hub.runtime.caller import Caller
 from hub.runtime.edge import Session
@@ -90,9 +90,13 @@ class BlobRpc:
         yield pb.DownloadBlobResponse(size=blob.size)
         with ExitStack() as stack:
             file = await session.off_loop(lambda: stack.enter_context(self._service.files.open(wanted)))
+            room = bytearray(CHUNK)
             while offset < blob.size:
                 await session.recheck()
-                chunk = await session.off_loop(functools.partial(read_chunk, file, offset))
+                # A hop to the pool costs as much as the chunk does, and a blob that many want is in memory.
+                chunk: bytes | memoryview | None = chunk_at_hand(file, offset, room)
+                if chunk is None:
+                    chunk = await session.off_loop(functools.partial(read_chunk, file, offset))
                 yield chunks.serialise(pb.DownloadBlobResponse, chunk)
                 offset += len(chunk)
                 session.runtime.metrics.blob_bytes.labels("out").inc(len(chunk))

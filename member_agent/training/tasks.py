@@ -81,9 +81,9 @@ class TaskRunner:
         request.examples = made.examples
         request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in made.metrics.items())
         if made.update:
-            found = canonical.sha256(made.update)
-            transfer.upload(hub, made.update, found, content=egress.MODEL_UPDATE)
-            request.update_digest, request.update_size = found, len(made.update)
+            blob = egress.permit_blob(made.update, content=egress.MODEL_UPDATE)
+            transfer.upload(hub, blob)
+            request.update_digest, request.update_size = blob.digest, len(blob.data)
 
     def _model(self, hub: HubClient, wanted: Digest) -> bytes | memoryview:
         """Downloaded, but for the one model that every agent has."""

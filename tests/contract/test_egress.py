@@ -12,12 +12,13 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alliance.canonical import sha256
 from alliance.channel import FILES
 from alliance.errors import NotPermitted
-from alliance.v1 import enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
+from alliance.v1 import blob_pb2, enrolment_pb2, fingerprint_pb2, key_pb2, membership_pb2
 from hub.runtime import access
 from hub.runtime.caller import ANONYMOUS, MEMBERS
-from member_agent.egress import CLOSED_LIST, Permitted, permit
+from member_agent.egress import CLOSED_LIST, MODEL_UPDATE, Permitted, PermittedBlob, permit, permit_blob
 from tests.kit.rpc import all_methods
 
 # What the agent sends. An addition is a decision: it stands here, in `member_agent/egress.py`, and in a review.
@@ -274,6 +275,24 @@ def test_a_permit_cannot_be_made_by_hand() -> None:
     with pytest.raises(NotPermitted) as error:
         Permitted(kind="question", message=membership_pb2.CreateGroupRequest(), _token=object())
     assert error.value.reason == "EGRESS_FORGED"
+
+
+def test_large_bytes_are_a_batch_or_an_update_and_leave_as_they_were_permitted() -> None:
+    data = bytes(range(256)) * 10_000
+    for content, kind in (("", "sealed batch"), (MODEL_UPDATE, "model update")):
+        blob = permit_blob(data, content=content)
+        assert (blob.kind, blob.digest) == (kind, sha256(data))
+        sent: list[int] = []
+        header, *parts = (blob_pb2.UploadBlobRequest.FromString(raw) for raw in blob.parts(1000, sent.append))
+        assert header.header == blob_pb2.UploadHeader(digest=sha256(data), size=len(data), offset=1000)
+        assert b"".join(part.chunk for part in parts) == data[1000:]
+        assert sum(sent) == len(data) - 1000
+        for part in parts:
+            permit(part)
+    with pytest.raises(NotPermitted):
+        permit_blob(data, content="catalogue")
+    with pytest.raises(NotPermitted):
+        PermittedBlob(kind="sealed batch", data=memoryview(data), digest=sha256(data), _token=object())
 
 
 def test_what_is_permitted_is_told_in_the_bytes_that_leave() -> None:

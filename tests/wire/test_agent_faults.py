@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from alliance import channel
 from alliance.errors import AllianceError, Corrupt, NotFound, NotPermitted, Unavailable
 from alliance.names import Digest
 from alliance.schemes import PDQ, TERMS
 from alliance.v1 import blob_pb2, membership_pb2
 from alliance.v1 import fingerprint_pb2 as pb
-from member_agent import outbox, transfer
+from member_agent import egress, outbox, transfer
 from member_agent.clock import utc_now
 from member_agent.outbox import State
 from member_agent.sharing import making, rows
@@ -112,15 +113,19 @@ def test_nothing_is_sent_past_the_list(two: AgentAlliance) -> None:
 
 
 def test_an_upload_goes_on_where_it_broke_off(two: AgentAlliance) -> None:
-    with two["acme"].connected() as (_, hub):
+    with two["acme"].connected() as (agent, hub):
         header = blob_pb2.UploadHeader(digest=DIGEST, size=len(BYTES))
         first = [blob_pb2.UploadBlobRequest(header=header), blob_pb2.UploadBlobRequest(chunk=BYTES[: 1 << 20])]
-        hub.upload(first, blob_pb2.UploadBlobRequest, blob_pb2.UploadBlobResponse)
+        channel.stream_in(hub._channel, first, blob_pb2.UploadBlobRequest, blob_pb2.UploadBlobResponse)
         sent: list[int] = []
-        transfer.upload(hub, BYTES, DIGEST, progress=sent.append)
+        blob = egress.permit_blob(BYTES)
+        assert blob.digest == DIGEST
+        transfer.upload(hub, blob, progress=sent.append)
         assert sum(sent) == len(BYTES) - (1 << 20)
-        transfer.upload(hub, BYTES, DIGEST, progress=sent.append)
+        transfer.upload(hub, blob, progress=sent.append)
         assert sum(sent) == len(BYTES) - (1 << 20), "what is there is not sent again"
+        (line,) = [entry for entry in agent.ledger.entries(last=100) if entry.message == "UploadBlobRequest"]
+        assert (line.kind, line.size, line.digest) == ("sealed batch", sum(sent), DIGEST)
     assert two.hub.services.blobs.files.read_all(DIGEST) == BYTES
 
 
