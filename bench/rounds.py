@@ -62,7 +62,8 @@ def series(operator: OperatorClient, rounds: int) -> list[pb.Round]:
         newest.state == pb.ROUND_STATE_RELEASED and _number(newest) < first + rounds - 1
     ):
         assert time.monotonic() < ends, newest
-        time.sleep(0.05)
+        # Seldom: a look costs the hub milliseconds.
+        time.sleep(0.25)
     found = [one for one in reversed(_newest(operator, 1000)) if _number(one) >= first]
     assert all(one.state == pb.ROUND_STATE_RELEASED for one in found), found[-1]
     return found

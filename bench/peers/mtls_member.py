@@ -2,7 +2,8 @@
 
 `python -m bench.peers.mtls_member HOME PORT BYTES` connects with the member's own certificate, prints "ready", and for
 every line "down" or "up" moves BYTES bytes, prints the seconds it took, and goes on until its input ends. What comes
-down is discarded but for its SHA-256.
+down is discarded but for its SHA-256; the SHA-256 of what goes up is taken first, for that is its name. "digest" has
+the server take that of as many bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import grpc
 from cryptography.hazmat.primitives import serialization
 
 from alliance import channel, tls
-from bench.peers.mtls_stream import DOWNLOAD, UPLOAD, chunks
+from bench.peers.mtls_stream import DIGEST, DOWNLOAD, UPLOAD, chunks, digest_of
 from member_agent.app import Agent, open_agent
 from member_agent.config import Home
 
@@ -36,9 +37,9 @@ def download(opened: grpc.Channel) -> bytes:
     return digest.digest()
 
 
-def upload(opened: grpc.Channel, size: int) -> bytes:
-    answer: bytes = opened.stream_unary(UPLOAD, bytes, bytes)(chunks(size))
-    return answer
+def upload(opened: grpc.Channel, size: int) -> None:
+    wanted = digest_of(size)
+    assert opened.stream_unary(UPLOAD, bytes, bytes)(chunks(size)) == wanted
 
 
 def main(home: Home, port: int, size: int) -> None:
@@ -48,10 +49,13 @@ def main(home: Home, port: int, size: int) -> None:
         print("ready", flush=True)
         for line in sys.stdin:
             start = time.perf_counter()
-            if line.strip() == "down":
-                download(opened)
-            else:
-                upload(opened, size)
+            match line.strip():
+                case "down":
+                    download(opened)
+                case "up":
+                    upload(opened, size)
+                case "digest":
+                    opened.unary_unary(DIGEST, bytes, bytes)(b"")
             print(time.perf_counter() - start, flush=True)
         opened.close()
 

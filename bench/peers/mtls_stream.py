@@ -1,7 +1,8 @@
 """The physical limit of a transfer: a grpc.aio server that streams 1 MiB chunks over mutual TLS, nothing else.
 
 `python -m bench.peers.mtls_stream FOLDER BYTES` reads key.pem, chain.pem and ca.pem in FOLDER, prints its port and
-serves until it is killed. A download sends BYTES bytes; an upload is discarded but for its SHA-256, the answer.
+serves until it is killed. A download sends BYTES bytes; an upload is discarded but for its SHA-256, the answer; Digest
+answers with that of BYTES bytes, which a hub takes of every model it makes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import grpc
 
-DOWNLOAD, UPLOAD = "/bench.Stream/Download", "/bench.Stream/Upload"
+DOWNLOAD, UPLOAD, DIGEST = (f"/bench.Stream/{name}" for name in ("Download", "Upload", "Digest"))
 CHUNK = bytes(range(256)) * 4096
 
 
@@ -25,6 +26,14 @@ def chunks(size: int) -> Iterator[bytes]:
         yield CHUNK
     if size % len(CHUNK):
         yield CHUNK[: size % len(CHUNK)]
+
+
+def digest_of(size: int) -> bytes:
+    """SHA-256 of so many bytes."""
+    digest = hashlib.sha256()
+    for chunk in chunks(size):
+        digest.update(chunk)
+    return digest.digest()
 
 
 async def serve(folder: Path, size: int) -> None:
@@ -38,12 +47,16 @@ async def serve(folder: Path, size: int) -> None:
             digest.update(chunk)
         return digest.digest()
 
+    async def own_digest(_request: bytes, _context: Any) -> bytes:
+        return digest_of(size)
+
     server = grpc.aio.server()
     handler = grpc.method_handlers_generic_handler(
         "bench.Stream",
         {
             "Download": grpc.unary_stream_rpc_method_handler(download),
             "Upload": grpc.stream_unary_rpc_method_handler(upload),
+            "Digest": grpc.unary_unary_rpc_method_handler(own_digest),
         },
     )
     server.add_generic_rpc_handlers((handler,))

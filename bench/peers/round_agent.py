@@ -1,7 +1,7 @@
 """A member's agent for the round benchmarks: watches, trains with the agent's own parts, answers.
 
 `python -m bench.peers.round_agent HOME CODE` runs until it is killed. CODE is "null" (an empty task in the training
-process) or "copy" (sends the model back with one value changed, so that only the bytes count).
+process) or "copy" (sends its first model back, with one value changed in every round, so that only the bytes count).
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ NULL = {"null": "member_agent.training.detectors.null:NullDetector"}
 
 
 class Copy(Trainer):
-    """Gives the model back; its last value is the round's number and the process's, so that no two are the same."""
+    """Gives the first model back; its last value is the round's number and the process's, so that no two are alike."""
 
     _update = bytearray()
 
     def train(self, task: Task, model: bytes | memoryview) -> TrainResult:
         if len(self._update) != len(model):
-            self._update = bytearray(len(model))
-        self._update[:] = model
+            self._update = bytearray(model)
         self._update[-4:] = struct.pack("<f", task.number + os.getpid() / (1 << 22))
         return TrainResult(update=memoryview(self._update), examples=1)
 

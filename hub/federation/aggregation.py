@@ -8,12 +8,12 @@ check fails in the middle, the rest is only checked, and the strategy starts aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -26,14 +26,16 @@ from alliance.tensors import Arrays, Piece
 from hub.blobs.files import BlobFiles, Making
 from hub.blobs.model import StoredBlob
 from hub.federation import moments
-from hub.federation.flower import StrategyRound, Update
+from hub.federation.flower import Aggregate, StrategyRound, Update
 from hub.federation.model import Participant, ParticipantState
 from hub.federation.service import Outcome, Work
 from hub.federation.submitted import Model, Submitted
 
 log = structlog.get_logger()
-# Values; with those of an update beside them, few enough for a processor's cache.
-BLOCK = 1 << 20
+T = TypeVar("T")
+R = TypeVar("R")
+# Values in a block: many enough for Flower's own work on each not to count, few enough for memory not to.
+BLOCK = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ def aggregate(work: Work, files: BlobFiles) -> Outcome:
     """Never raises for what members sent: a bad update is refused, and too few good ones fail the round."""
     refused: list[tuple[MemberId, str]] = []
     try:
-        with ExitStack() as stack, np.errstate(all="ignore"):
+        with ExitStack() as stack:
             model = Model(stack.enter_context(files.open(work.round.model_digest)))
             slots = _slots(work, files, model, stack)
             while True:
@@ -76,29 +78,18 @@ def _slots(work: Work, files: BlobFiles, model: Model, stack: ExitStack) -> list
 
 def _combine(work: Work, files: BlobFiles, model: Model, slots: Sequence[_Slot]) -> Outcome | None:
     """None where an update turned out bad: its `problem` says how."""
-    specs = work.detector.spec.arrays
+    specs, digest = work.detector.spec.arrays, work.detector.state_digest
     with ExitStack() as stack:
-        digest = work.detector.state_digest
         before = moments.Reader(None if digest is None else stack.enter_context(files.open(digest)), specs)
         after = moments.Writer(specs, f"{work.detector.id}/{work.round.id}")
         making = stack.enter_context(files.make())
-        # The new model is written and digested in a thread of its own, one group behind.
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        behind: Future[None] = pool.submit(making.append, tensors.head(specs))
+        making.append(tensors.head(specs))
         usable = True
-        for group in tensors.pieces(specs, BLOCK):
-            model.forget()
-            if usable:
-                arrays, state = _aggregated(work, model, slots, group, before.read(group))
-            for slot in slots:
-                slot.update.see(group)
-            usable = usable and all(np.isfinite(array).all() for array in arrays.values())
-            usable = usable and not any(slot.update.problem for slot in slots)
-            if usable:
-                behind.result()
-                behind = pool.submit(_append, making, group, arrays)
-                after.add(group, state)
-        behind.result()
+        for group, made in _one_ahead(partial(_block, work, model, before, slots), tensors.pieces(specs, BLOCK)):
+            usable = usable and made is not None
+            if usable and made is not None:
+                _append(making, group, made.arrays)
+                after.add(group, made.state)
         for slot in slots:
             slot.update.finish()
         if any(slot.update.problem for slot in slots):
@@ -109,10 +100,35 @@ def _combine(work: Work, files: BlobFiles, model: Model, slots: Sequence[_Slot])
         return Outcome(model=making.finish(), state=_stored(files, after) if after.any else None)
 
 
-def _aggregated(
-    work: Work, model: Model, slots: Sequence[_Slot], group: Sequence[Piece], state: Arrays
-) -> tuple[Arrays, Arrays]:
-    """What the strategy makes of these pieces, and its moments of them."""
+def _one_ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Each item with what comes of it; the next is worked on, in a thread of its own, while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        begun: tuple[T, Future[R]] | None = None
+        for item in items:
+            before, begun = begun, (item, pool.submit(work, item))
+            if before is not None:
+                yield before[0], before[1].result()
+        if begun is not None:
+            yield begun[0], begun[1].result()
+
+
+def _block(
+    work: Work, model: Model, before: moments.Reader, slots: Sequence[_Slot], group: tuple[Piece, ...]
+) -> Aggregate | None:
+    """What the strategy makes of these pieces; None where it is of no use. Every update's pieces are checked."""
+    # NumPy keeps this for each thread.
+    with np.errstate(all="ignore"):
+        made = None
+        if not any(slot.update.problem for slot in slots):
+            made = _aggregated(work, model, slots, group, before.read(group))
+        for slot in slots:
+            slot.update.see(group)
+        model.forget(group)
+        good = made is not None and all(np.isfinite(array).all() for array in made.arrays.values())
+        return made if good else None
+
+
+def _aggregated(work: Work, model: Model, slots: Sequence[_Slot], group: Sequence[Piece], state: Arrays) -> Aggregate:
     spec, pieces = work.detector.spec, {piece.spec.name: piece for piece in group}
     strategy = StrategyRound(
         spec.strategy,
@@ -124,8 +140,7 @@ def _aggregated(
     updates = [
         Update(node=s.node, examples=s.participant.examples, read=partial(_read, s.update, pieces)) for s in slots
     ]
-    made = strategy.aggregate(lambda name: model.read(pieces[name]), [piece.spec for piece in group], updates)
-    return made.arrays, made.state
+    return strategy.aggregate(lambda name: model.read(pieces[name]), [piece.spec for piece in group], updates)
 
 
 def _read(update: Submitted, pieces: Mapping[str, Piece], name: str) -> NDArray[Any]:

@@ -355,16 +355,17 @@ class RoundService:
                     subject=subject,
                     digest=slot.update_digest or b"",
                 )
-        if before.state in round_store.HOLDS_UPDATES and after.state not in round_store.HOLDS_UPDATES:
-            for slot in after.participants:
-                self._discard(tx, slot.member, slot.update_digest or b"")
-        if after.ended and after.state is not RoundState.RELEASED and after.state_digest is not None:
-            self._blobs.drop(tx, after.state_digest)
         if before.state is not after.state:
             digest_ = after.result_digest or b""
             self._audit.record(tx, event=f"round_{after.state}", actor=actor, subject=subject, digest=digest_)
             if any(after.state is state for state, _ in _ASKED.values()):
                 after_commit(tx, partial(self._asked, [slot.member for slot in after.participants]))
+        # After the members were asked: files take a while to remove.
+        if before.state in round_store.HOLDS_UPDATES and after.state not in round_store.HOLDS_UPDATES:
+            for slot in after.participants:
+                self._discard(tx, slot.member, slot.update_digest or b"")
+        if after.ended and after.state is not RoundState.RELEASED and after.state_digest is not None:
+            self._blobs.drop(tx, after.state_digest)
 
     def _discard(self, tx: Connection, member: MemberId, update: bytes) -> None:
         """Drops an update that is aggregated, or never will be; its digest stays in the round and in the log."""

@@ -16,33 +16,34 @@ from hub.federation.validate import Check
 
 
 class Model:
-    """The model the updates are of, by pieces; those of the latest group are kept."""
+    """The model the updates are of, by pieces."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._kept: dict[int, NDArray[Any]] = {}
 
     def read(self, piece: Piece) -> NDArray[Any]:
-        """Raises: Corrupt."""
+        """Kept until it is forgotten. Raises: Corrupt."""
         if piece.offset not in self._kept:
             self._kept[piece.offset] = tensors.read_piece(self._file, piece)
         return self._kept[piece.offset]
 
-    def forget(self) -> None:
-        self._kept.clear()
+    def forget(self, group: Iterable[Piece]) -> None:
+        for piece in group:
+            self._kept.pop(piece.offset, None)
 
 
 class Submitted:
     """One member's update. `problem` is the first thing that was found wrong with it.
 
-    Pieces are read in order, as often as one likes; each is checked the first time. There is no file where the model
-    has no arrays.
+    Pieces are read as often as one likes; each is checked the first time. There is no file where the model has no
+    arrays.
     """
 
     def __init__(self, file: BinaryIO | None, spec: Spec, model: Model) -> None:
         self.problem: AllianceError | None = None
         self._file, self._model, self._check = file, model, Check(spec)
-        self._checked = 0
+        self._checked: set[int] = set()
         if file is not None:
             self._examine(lambda: tensors.check_head(file, spec.arrays))
 
@@ -54,15 +55,15 @@ class Submitted:
         except Corrupt as error:
             self.problem = self.problem or error
             return np.zeros(piece.spec.shape, piece.spec.dtype)
-        if piece.offset >= self._checked:
-            self._examine(lambda: self._check.piece(piece.spec.name, values, lambda: self._model.read(piece)))
-            self._checked = piece.offset + piece.spec.size
+        if piece.offset not in self._checked:
+            self._checked.add(piece.offset)
+            self._examine(lambda: self._check.piece(piece, values, lambda: self._model.read(piece)))
         return values
 
     def see(self, group: Iterable[Piece]) -> None:
         """Checks what nobody has read of these pieces."""
         for piece in group:
-            if self._checked < piece.offset + piece.spec.size:
+            if piece.offset not in self._checked:
                 self.read(piece)
 
     def finish(self) -> None:

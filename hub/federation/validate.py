@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.errors import InvalidInput
+from alliance.tensors import Piece
 from hub.federation.model import Spec
 
 
@@ -19,14 +20,14 @@ class Check:
         self._most = spec.max_update_norm
         self._squared = 0.0
 
-    def piece(self, name: str, values: NDArray[Any], model: Callable[[], NDArray[Any]]) -> None:
-        """Checks values of one array; `model` gives those of the model they are meant for.
+    def piece(self, piece: Piece, values: NDArray[Any], model: Callable[[], NDArray[Any]]) -> None:
+        """Checks a piece's values; `model` gives those of the model they are meant for.
 
         Raises: InvalidInput: NOT_FINITE.
         """
         # The extremes are NaN or infinite where any value is, and finding them takes no memory.
         if not (np.isfinite(values.min()) and np.isfinite(values.max())):
-            raise InvalidInput(f"array {name} has NaN or infinity", reason="NOT_FINITE", field="update")
+            raise InvalidInput(f"array {piece.spec.name} has NaN or infinity", reason="NOT_FINITE", field="update")
         if self._most:
             difference = values.astype(np.float64) - model()
             self._squared += float(difference @ difference)
