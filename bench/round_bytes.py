@@ -80,8 +80,8 @@ def run(*, quick: bool) -> Iterator[Figure]:
         full_only=True,
         judged="ours",
         bound="at_most",
-        method=f"{model}: the hub's greatest resident memory in {len(ours) + 1} rounds, mapped files included, less that "
-        f"before the first, {rest / 1e6:.0f} MB",
+        method=f"{model}: the hub's greatest resident memory in {len(ours) + 1} rounds, mapped files included, less "
+        f"that before the first, {rest / 1e6:.0f} MB",
     )
 
 
