@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-import ipaddress
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,18 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 
-from alliance import canonical, join_code, tls
+from alliance import canonical, join_code
 from alliance.names import GroupId, OperatorId, member_id
 from alliance.v1 import membership_pb2
+from bench.peers.certificate import self_signed
 from hub.config import Home as HubHome
 from hub.config import Settings as HubSettings
 from hub.operator_client import OperatorClient, open_client
 from hub.setup import initialise
 from member_agent import enrolment
-from member_agent.clock import utc_now
 from member_agent.config import Home
 
 GROUP = GroupId("groups/bench")
@@ -92,24 +88,7 @@ def hub_process(folder: Path) -> int:
 
 def write_peer_keys(folder: Path) -> None:
     """key.pem and chain.pem of a server of its own authority, and ca.pem, by which it knows the members."""
-    key, now = tls.new_channel_key(), utc_now()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    written = {
-        "key.pem": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        "chain.pem": certificate.public_bytes(pem),
-        "ca.pem": (folder / "hub" / "ca" / "ca.pem").read_bytes(),
-    }
+    key, chain = self_signed()
+    written = {"key.pem": key, "chain.pem": chain, "ca.pem": (folder / "hub" / "ca" / "ca.pem").read_bytes()}
     for file, data in written.items():
         (folder / file).write_bytes(data)

@@ -1,0 +1,1 @@
+"""A ServerApp and a ClientApp that train nothing."""
