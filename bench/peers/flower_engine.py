@@ -30,8 +30,7 @@ NODES = 3
 
 
 def run(rounds: int, *, seconds: float) -> list[float] | None:
-    """Seconds of each of so many rounds, as far as they ended in `seconds`; None, told on standard error, where it cannot
-    run."""
+    """Seconds of each of so many rounds that ended in `seconds`; None, and why on standard error, where none ran."""
     if not (ENVIRONMENT / "flower-superlink").exists():
         print('bench round_overhead: no Flower engine; run "make bench-env" to have it', file=sys.stderr)
         return None
