@@ -43,7 +43,7 @@ services: ## install PostgreSQL's binaries for the tests, where we may
 
 .PHONY: test
 test: $(READY) services ## run the tests, on two processors where there are; ARGS go to pytest
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 CHECKS := check-lock check-format check-lint check-types check-imports check-proto check-breaking check-stubs
 .PHONY: check $(CHECKS)
