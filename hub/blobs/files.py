@@ -13,7 +13,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,6 +127,11 @@ class BlobFiles:
 
     def path(self, digest: Digest) -> Path:
         return self._blobs / digest.hex()[:2] / digest.hex()
+
+    def rest(self, digest: Digest) -> None:
+        """Gives back the memory in which the system keeps a blob that will hardly be read again."""
+        with suppress(OSError), self.path(digest).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def remove(self, digest: Digest) -> None:
         """Whoever reads it now reads to its end."""

@@ -302,6 +302,8 @@ class RoundService:
             state_digest=released.state_digest,
         )
         store.save_detector(tx, grown)
+        if grown.model_digest != detector.model_digest:
+            after_commit(tx, partial(self._blobs.files.rest, detector.model_digest))
         if detector.state_digest is not None:
             self._blobs.drop(tx, detector.state_digest)
         if not released.left:

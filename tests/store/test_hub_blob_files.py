@@ -114,6 +114,13 @@ def test_a_reader_of_a_blob_that_is_removed_reads_to_its_end(files: BlobFiles) -
         pass
 
 
+def test_a_blob_that_rests_is_read_as_before(files: BlobFiles) -> None:
+    files.put(DATA)
+    files.rest(Digest(DIGEST))
+    assert read(files, 0) == DATA
+    files.rest(Digest(bytes(32)))
+
+
 def test_a_pinned_blob_outlives_its_removal(files: BlobFiles, tmp_path: Path) -> None:
     digest = files.put(DATA)
     with files.pinned() as pins:
