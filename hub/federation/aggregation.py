@@ -25,7 +25,7 @@ from alliance.names import Digest, MemberId
 from alliance.tensors import Arrays, Piece
 from hub.blobs.files import BlobFiles, Making
 from hub.blobs.model import StoredBlob
-from hub.federation import moments
+from hub.federation import moments, validate
 from hub.federation.flower import Aggregate, StrategyRound, Update
 from hub.federation.model import Participant, ParticipantState
 from hub.federation.service import Outcome, Work
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 R = TypeVar("R")
 # Values in a block: many enough for Flower's own work on each not to count, few enough for memory not to.
-BLOCK = 1 << 19
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def _block(
         for slot in slots:
             slot.update.see(group)
         model.forget(group)
-        good = made is not None and all(np.isfinite(array).all() for array in made.arrays.values())
+        good = made is not None and all(map(validate.finite, made.arrays.values()))
         return made if good else None
 
 

@@ -9,6 +9,7 @@ named in this module and held by tests/contract/test_flower.py against flwr 1.41
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -177,7 +178,7 @@ class StrategyRound:
         arrays, _ = self._strategy.aggregate_train(self._number, replies)
         if arrays is None:
             raise FailedPrecondition("the strategy gave no model", reason="NO_AGGREGATE")
-        made = {s.name: arrays[s.name].numpy().astype(s.dtype, copy=False) for s in specs}
+        made = {s.name: array_values(arrays[s.name]).astype(s.dtype, copy=False) for s in specs}
         return Aggregate(arrays=made, state=self._moments())
 
     def _moments(self) -> Arrays:
@@ -214,6 +215,16 @@ def check_settings(name: StrategyName, settings: Mapping[str, float]) -> None:
 def _reply(instruction: Message, specs: Sequence[ArraySpec], update: Update) -> Message:
     metrics = MetricRecord({WEIGHT: update.examples})
     return Message(RecordDict({ARRAYS: _record(specs, update.read), METRICS: metrics}), reply_to=instruction)
+
+
+def array_values(array: Array) -> NDArray[Any]:
+    """As `array.numpy()`, which copies them twice: Flower keeps them in NumPy's file format."""
+    stream = io.BytesIO(array.data)
+    if array.stype != "numpy.ndarray" or np.lib.format.read_magic(stream) != (1, 0):
+        return np.asarray(array.numpy())
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    flat = np.frombuffer(array.data, dtype=dtype, offset=stream.tell())
+    return flat.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _record(specs: Sequence[ArraySpec], read: Callable[[str], NDArray[Any]]) -> ArrayRecord:

@@ -13,6 +13,11 @@ from alliance.tensors import Piece
 from hub.federation.model import Spec
 
 
+def finite(values: NDArray[Any]) -> bool:
+    """Whether all of some values are; the extremes are not where any is not, and finding them takes no memory."""
+    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+
+
 class Check:
     """One update's values, in as many pieces as the reader likes; `finish` after the last."""
 
@@ -25,8 +30,7 @@ class Check:
 
         Raises: InvalidInput: NOT_FINITE.
         """
-        # The extremes are NaN or infinite where any value is, and finding them takes no memory.
-        if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        if not finite(values):
             raise InvalidInput(f"array {piece.spec.name} has NaN or infinity", reason="NOT_FINITE", field="update")
         if self._most:
             difference = values.astype(np.float64) - model()

@@ -15,7 +15,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from alliance.tensors import Arrays, ArraySpec
-from hub.federation.flower import ARRAYS, METRICS, SETTINGS, WEIGHT, RoundGrid, StrategyRound, Update
+from hub.federation.flower import ARRAYS, METRICS, SETTINGS, WEIGHT, RoundGrid, StrategyRound, Update, array_values
 from hub.federation.model import StrategyName
 from member_agent.catalog.readers.records import Record
 from member_agent.training import flower
@@ -99,6 +99,15 @@ def test_flower_asks_a_lazy_array_for_its_values_and_for_nothing_else() -> None:
     assert record["w"] is held
     content = RecordDict({ARRAYS: record})
     assert content.array_records[ARRAYS]["w"].numpy().tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (2, 3, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_values_of_an_array_of_flowers_are_read_where_they_lie(shape: tuple[int, ...], dtype: str) -> None:
+    for order in ("C", "F"):
+        values = np.random.default_rng(1).normal(size=shape).astype(dtype, order=order)
+        np.testing.assert_array_equal(array_values(Array(values)), values)
+    assert not array_values(Array(np.ones(3))).flags.owndata
 
 
 def test_a_client_app_runs_on_a_message_of_ours_without_any_runtime() -> None:
