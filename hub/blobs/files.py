@@ -175,9 +175,10 @@ class Making:
         self._part.append(data)
 
     def finish(self) -> StoredBlob:
-        """Raises: Unavailable."""
+        """Equal bytes that are a blob already are not written again. Raises: Unavailable."""
         digest = self._part.digest
-        self._files._publish(self._part, self._path, digest)
+        if not self._files.path(digest).exists():
+            self._files._publish(self._part, self._path, digest)
         return StoredBlob(digest, self._part.size)
 
 
