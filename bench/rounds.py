@@ -63,7 +63,7 @@ def series(operator: OperatorClient, rounds: int) -> list[pb.Round]:
     ):
         assert time.monotonic() < ends, newest
         # Seldom: a look costs the hub milliseconds.
-        time.sleep(0.25)
+        time.sleep(1.0)
     found = [one for one in reversed(_newest(operator, 1000)) if _number(one) >= first]
     assert all(one.state == pb.ROUND_STATE_RELEASED for one in found), found[-1]
     return found
