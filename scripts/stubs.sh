@@ -7,11 +7,11 @@ cd "$(dirname "$0")/../proto"
 python=../.venv/bin/python
 
 generate() {
-  "$python" -m grpc_tools.protoc -I. --python_out="$1" --pyi_out="$1" --grpc_python_out="$1" alliance/v1/*.proto
+  "$python" -m grpc_tools.protoc -I. --python_out="$1" --pyi_out="$1" alliance/v1/*.proto
 }
 
 if [ "${1:-}" != --check ]; then
-  rm -f alliance/v1/*_pb2.py alliance/v1/*_pb2.pyi alliance/v1/*_pb2_grpc.py
+  rm -f alliance/v1/*_pb2.py alliance/v1/*_pb2.pyi
   generate .
   exit 0
 fi
