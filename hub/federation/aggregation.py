@@ -28,8 +28,8 @@ from hub.blobs.model import StoredBlob
 from hub.federation import moments, validate
 from hub.federation.flower import Aggregate, StrategyRound, Update
 from hub.federation.model import Participant, ParticipantState
-from hub.federation.service import Outcome, Work
 from hub.federation.submitted import Model, Submitted
+from hub.federation.work import Outcome, Work
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -235,6 +235,12 @@ def holds(tx: Connection, round_id: RoundId, epoch: int) -> bool:
     return bool(tx.execute(mine.values(lease_until=0)).rowcount)
 
 
+def renew(tx: Connection, round_id: RoundId, epoch: int, *, until: int) -> None:
+    """Prolongs the lease, where it is still of this epoch and has not ended."""
+    mine = update(round_table).where(round_table.c.id == round_id, round_table.c.lease_epoch == epoch)
+    tx.execute(mine.where(round_table.c.lease_until > 0).values(lease_until=until))
+
+
 def release_leases(tx: Connection) -> None:
     """At the start of the one process of an embedded hub: whoever held a lease is dead."""
     tx.execute(update(round_table).where(round_table.c.lease_until > 0).values(lease_until=0))

@@ -1,8 +1,8 @@
 """The dull runner: does what the last answer of a phase could not do itself, and what no answer brings about.
 
-One thread. It aggregates under a lease what it is given; it is woken for a round that was triggered or waits for
-agents that connect; and every second it looks at all open rounds, since deadlines pass, members leave, and schedules
-are due. A hub that was killed goes on from what was stored.
+One thread. It aggregates under a lease what it is given, and while it does another renews the leases; it is woken for a
+round that was triggered or waits for agents that connect; and every second it looks at all open rounds, since
+deadlines pass, members leave, and schedules are due. A hub that was killed goes on from what was stored.
 """
 
 from __future__ import annotations
@@ -19,18 +19,27 @@ from alliance.errors import AllianceError
 from hub.blobs.files import BlobFiles
 from hub.federation.aggregation import aggregate
 from hub.federation.model import RoundId
-from hub.federation.service import Outcome, RoundService, Work
+from hub.federation.service import RoundService
+from hub.federation.work import LEASE, Outcome, Work
 from hub.runtime.db import Database
+from hub.runtime.periodic import Periodic
 
 log = structlog.get_logger()
 # Schedules, deadlines and presence are looked at this often even when nothing happens.
 TICK = 1.0
+# A lease outlives two renewals that failed.
+RENEWAL_SECONDS = LEASE / 1e6 / 4
 
 
 class Runner:
-    def __init__(self, rounds: RoundService, files: BlobFiles, db: Database) -> None:
+    def __init__(
+        self, rounds: RoundService, files: BlobFiles, db: Database, *, renewal_seconds: float = RENEWAL_SECONDS
+    ) -> None:
         self._rounds, self._files, self._db = rounds, files, db
         self._given: deque[Work] = deque()
+        # What is being aggregated; with what was given, that is what this runner has leases of.
+        self._current: Work | None = None
+        self._leases = Periodic("lease-keeper", self._renew, seconds=renewal_seconds)
         self._wake = threading.Event()
         self._ripe = False
         self._stopping = False
@@ -40,6 +49,7 @@ class Runner:
         if self._db.is_sqlite:
             with self._db.write() as tx:
                 self._rounds.recover(tx)
+        self._leases.start()
         self._thread.start()
 
     def wake(self, work: Work | None = None) -> None:
@@ -55,6 +65,7 @@ class Runner:
         self._stopping = True
         self._wake.set()
         self._thread.join()
+        self._leases.stop()
 
     def _run(self) -> None:
         tick = time.monotonic()
@@ -107,9 +118,20 @@ class Runner:
             self._conclude(work)
 
     def _conclude(self, work: Work) -> None:
-        outcome = self._outcome(work)
-        with self._db.write() as tx:
-            self._rounds.conclude(tx, work, outcome)
+        self._current = work
+        try:
+            outcome = self._outcome(work)
+            with self._db.write() as tx:
+                self._rounds.conclude(tx, work, outcome)
+        finally:
+            self._current = None
+
+    def _renew(self) -> None:
+        """In a thread of its own: an aggregation may take longer than a lease."""
+        held = [work for work in (self._current, *self._given.copy()) if work is not None]
+        if held:
+            with self._db.write() as tx:
+                self._rounds.renew(tx, held)
 
     def _outcome(self, work: Work) -> Outcome:
         """A failure of ours ends the round; tried again it would fail again, and the lease would hide it."""

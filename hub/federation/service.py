@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import structlog
 from sqlalchemy import Connection
 
 from alliance import tensors
@@ -17,7 +18,6 @@ from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, Not
 from alliance.names import DIGEST_SIZE, Digest, MemberId, digest
 from alliance.v1 import federation_pb2 as pb
 from hub.audit.service import AuditService
-from hub.blobs.model import StoredBlob
 from hub.blobs.service import BlobService
 from hub.federation import round as machine
 from hub.federation import round_store, schedule, store, validate
@@ -34,13 +34,13 @@ from hub.federation.model import (
     Spec,
 )
 from hub.federation.round import Action
+from hub.federation.work import LEASE, Outcome, Work
 from hub.membership.service import MembershipService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
-from hub.runtime.db import after_commit
+from hub.runtime.db import Undone, after_commit, savepoint
 
-# A runner that computes longer than this is taken for dead; it then saves nothing.
-LEASE = 600 * 1_000_000
+log = structlog.get_logger()
 # In which state of round and slot an answer of each kind counts.
 _ASKED: dict[int, tuple[RoundState, ParticipantState]] = {
     pb.TASK_KIND_TRAIN: round_store.ASKED_TO_TRAIN,
@@ -71,25 +71,6 @@ class Result:
     metrics: Sequence[tuple[str, float]]
     local: Sequence[tuple[str, float]]
     refusal: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What the runner aggregates: the round and its detector as they were, and the lease's epoch."""
-
-    round: Round
-    detector: Detector
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of it: the new model and the strategy's state, or the reason it failed; `refused` by member."""
-
-    model: StoredBlob | None = None
-    state: StoredBlob | None = None
-    refused: tuple[tuple[MemberId, str], ...] = ()
-    failure: str = ""
 
 
 class RoundService:
@@ -207,9 +188,7 @@ class RoundService:
         if answered.update_digest is None:
             self._discard(tx, member, result.update_digest)
         if not round_store.has_slot(tx, round_id, slot.state):
-            work = self.advance(tx, round_id)
-            if work is not None:
-                after_commit(tx, partial(self._ripe, work))
+            self._take_on(tx, round_id)
         return answered.state is not ParticipantState.REFUSED, answered.reason
 
     def advance(self, tx: Connection, round_id: RoundId) -> Work | None:
@@ -262,6 +241,12 @@ class RoundService:
             changed = machine.aggregated(changed, now, outcome.model.digest, outcome.state and outcome.state.digest)
         self._save(tx, found, changed, actor="hub")
         return True
+
+    def renew(self, tx: Connection, works: Collection[Work]) -> None:
+        """Prolongs the leases of work that goes on; what was concluded, or taken over, stays so."""
+        until = micros(self._clock()) + LEASE
+        for work in works:
+            round_store.renew(tx, work.round.id, work.epoch, until=until)
 
     def open_rounds(self, tx: Connection) -> list[RoundId]:
         return round_store.open_rounds(tx)
@@ -339,6 +324,16 @@ class RoundService:
         found = digest(result.update_digest, field="update_digest")
         self._blobs.require_uploaded(tx, member, found, expected)
         return found
+
+    def _take_on(self, tx: Connection, round_id: RoundId) -> None:
+        """What follows from the last answer. The answer stands whatever goes wrong here: the runner tries it again."""
+        try:
+            with savepoint(tx):
+                work = self.advance(tx, round_id)
+                if work is not None:
+                    after_commit(tx, partial(self._ripe, work))
+        except Undone as undone:
+            log.error("round_not_advanced", round=round_id, exc_info=undone.__cause__)
 
     def _locked(self, tx: Connection, round_id: RoundId) -> Round:
         return _known(round_store.lock_round(tx, round_id), round_id)

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from alliance.errors import Conflict, FailedPrecondition, InvalidInput, Unavailable
+from alliance.errors import AllianceError, Conflict, FailedPrecondition, InvalidInput, Unavailable
 from hub.runtime.writers import WriteQueue
 
+log = structlog.get_logger()
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -89,7 +91,7 @@ class Database:
             # Before anybody hears of the commit; that a rollback counts too does no harm.
             self._state = next(self._written)
         for hook in hooks:
-            hook()
+            _done(hook)
 
     @contextmanager
     def _write(self, *, shared: bool) -> Iterator[Connection]:
@@ -130,8 +132,41 @@ def batched(values: Collection[T]) -> Iterator[list[T]]:
 
 
 def after_commit(tx: Connection, hook: Callable[[], None]) -> None:
-    """Calls `hook` in this thread once the transaction of `Database.write` is committed, and else never."""
+    """Calls `hook` in this thread once the transaction of `Database.write` is committed, and else never.
+
+    What it raises is logged: nothing is undone by it, and whoever waits for the transaction is told that it committed.
+    """
     tx.info[_AFTER].append(hook)
+
+
+class Undone(Exception):
+    """What a savepoint took back; the transaction goes on without it. The cause says what went wrong."""
+
+
+@contextmanager
+def savepoint(tx: Connection) -> Iterator[None]:
+    """A part of a transaction that may fail alone, what it asked for after the commit included.
+
+    Raises: Undone. What the database raises, where it has lost the whole transaction.
+    """
+    hooks: list[Callable[[], None]] = tx.info[_AFTER]
+    asked, nested = len(hooks), tx.begin_nested()
+    try:
+        yield
+    except Exception as error:
+        nested.rollback()
+        del hooks[asked:]
+        raise Undone from error
+    nested.commit()
+
+
+def _done(hook: Callable[[], None]) -> None:
+    try:
+        hook()
+    except AllianceError as error:
+        log.error("after_commit_refused", reason=error.reason, message=error.message)
+    except Exception as error:
+        log.error("after_commit_failed", exc_info=error)
 
 
 @contextmanager

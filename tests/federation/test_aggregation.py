@@ -29,7 +29,7 @@ from hub.federation.model import (
     Spec,
     StrategyName,
 )
-from hub.federation.service import Outcome, Work
+from hub.federation.work import Outcome, Work
 
 SHAPES = {
     "w": ((4, 3), "float32"),

@@ -30,7 +30,8 @@ from hub.federation.model import (
     Spec,
     StrategyName,
 )
-from hub.federation.service import Outcome, Result, Work
+from hub.federation.service import Result
+from hub.federation.work import Outcome, Work
 from hub.runtime.clock import micros
 from tests.kit.clock import ShiftedClock
 from tests.kit.direct import ADMIN, DirectMember, create_group, read, write

@@ -16,7 +16,7 @@ from hub.federation.model import (
     RoundId,
     RoundState,
 )
-from hub.federation.service import Outcome
+from hub.federation.work import Outcome
 from tests.kit.clock import ShiftedClock
 from tests.kit.direct import DirectMember, write
 from tests.kit.training import Training, answered, encoded, held, reported, uploads

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from alliance.canonical import sha256
 from alliance.errors import FailedPrecondition
@@ -20,7 +22,8 @@ from hub.federation.model import (
     RoundId,
     RoundState,
 )
-from hub.federation.service import LEASE, Work
+from hub.federation.runner import Runner
+from hub.federation.work import LEASE, Work
 from hub.runtime.db import RaceLost
 from tests.kit.clock import ShiftedClock
 from tests.kit.direct import ADMIN, DirectMember, race, read, write
@@ -124,6 +127,59 @@ def test_a_runner_whose_lease_was_taken_saves_nothing(training: Training) -> Non
     assert training.found(round_id).result_digest == sha256(encoded(1.0))
 
 
+def test_a_lease_that_is_renewed_lasts_and_one_that_is_not_runs_out(training: Training) -> None:
+    rounds, round_id = training.services.rounds, training.aggregating()
+    work = training.advance(round_id)
+    assert work is not None
+    for _ in range(3):
+        training.clock.advance(seconds=0.75 * LEASE / SECOND)
+        write(training.services, lambda tx: rounds.renew(tx, [work]))
+        assert training.advance(round_id) is None
+    training.clock.advance(seconds=LEASE / SECOND + 1)
+    other = training.advance(round_id)
+    assert other is not None
+    # Whose lease was taken renews nobody's.
+    training.clock.advance(seconds=0.75 * LEASE / SECOND)
+    write(training.services, lambda tx: rounds.renew(tx, [work]))
+    training.clock.advance(seconds=0.75 * LEASE / SECOND)
+    assert training.advance(round_id) is not None
+
+
+def test_a_lease_that_ended_is_not_renewed(training: Training) -> None:
+    round_id = training.aggregating()
+    work = training.advance(round_id)
+    assert work is not None
+    write(training.services, training.services.rounds.recover)
+    write(training.services, lambda tx: training.services.rounds.renew(tx, [work]))
+    assert training.advance(round_id) is not None
+
+
+def test_a_runner_keeps_its_lease_for_as_long_as_it_combines(training: Training) -> None:
+    """The model it combines from is a pipe that nobody writes to, until the lease has long run out."""
+    round_id, files = training.aggregating(), training.services.blobs.files
+    model = files.path(training.found(round_id).model_digest)
+    model.unlink()
+    os.mkfifo(model)
+    runner = Runner(training.services.rounds, files, training.services.db, renewal_seconds=0.01)
+    runner.start()
+    try:
+        ends = time.monotonic() + 10
+        while lease(training, round_id) <= training.now:
+            assert time.monotonic() < ends
+        for _ in range(3):
+            training.clock.advance(seconds=0.75 * LEASE / SECOND)
+            wanted = training.now + 0.9 * LEASE
+            while lease(training, round_id) < wanted:
+                assert time.monotonic() < ends
+            assert training.advance(round_id) is None
+    finally:
+        # Opened for both never waits, and is a writer to whoever waits for one.
+        os.close(os.open(model, os.O_RDWR))
+        runner.stop()
+    assert training.found(round_id).state is RoundState.FAILED
+    assert lease(training, round_id) == 0
+
+
 def test_two_runners_race_for_the_lease_and_one_wins(training: Training) -> None:
     round_id = training.aggregating()
     won: list[Work | None] = []
@@ -154,6 +210,13 @@ def test_the_leases_of_a_dead_process_are_void(training: Training) -> None:
     assert again is not None
     assert not training.conclude(dead, 9.0)
     assert training.conclude(again, 1.0)
+
+
+def lease(training: Training, round_id: RoundId) -> int:
+    """Until when it is held."""
+    with training.services.db.read() as tx:
+        query = select(round_store.round_table.c.lease_until).where(round_store.round_table.c.id == round_id)
+        return int(tx.execute(query).scalar_one())
 
 
 def submits(training: Training, member: DirectMember, round_id: RoundId) -> None:
@@ -192,6 +255,47 @@ def test_the_last_answer_takes_the_round_on_and_hands_its_work_over_once_committ
     assert training.conclude(work, 1.0)
     assert asked == [[member.name for member in training.members]] * 2
     assert training.found(round_id).state is RoundState.EVALUATING
+
+
+def invited(training: Training, *members: DirectMember) -> RoundId:
+    """A round in which these are asked to train."""
+    made = training.trigger()
+    slots = tuple(Participant(member=member.name) for member in members)
+
+    def save(tx: Connection) -> None:
+        training_round = replace(
+            made, state=RoundState.TRAINING, participants=slots, phase_deadline=training.now + 60 * SECOND
+        )
+        round_store.save_round(tx, made, training_round)
+
+    write(training.services, save)
+    return made.id
+
+
+def test_the_last_answer_stands_where_what_follows_from_it_fails(training: Training) -> None:
+    """A third slot that cannot be read lets the last answer in, and not the round go on; once mended, it does."""
+    third, told = DirectMember.join(training.services, "third"), list[Work | None]()
+    round_id = invited(training, *training.members, third)
+    training.services.rounds.listen(asked=lambda members: None, ripe=told.append)
+
+    def state_of(member: DirectMember, state: str) -> None:
+        slots = round_store.participant_table
+        change = update(slots).where(slots.c.round == round_id, slots.c.member == member.name).values(state=state)
+        write(training.services, lambda tx: tx.execute(change))
+
+    submits(training, training.members[0], round_id)
+    state_of(third, "lost")
+    submits(training, training.members[1], round_id)
+    assert told == []
+    state_of(third, "dropped")
+    found = training.found(round_id)
+    assert found.state is RoundState.TRAINING
+    assert [slot.state for slot in found.participants] == [
+        ParticipantState.REPORTED,
+        ParticipantState.DROPPED,
+        ParticipantState.REPORTED,
+    ]
+    assert training.advance(round_id) is not None
 
 
 def test_a_round_that_ended_is_left_as_it_is(training: Training) -> None:
