@@ -47,7 +47,8 @@ class Admissions:
         self._db, self._log, self._alliance, self._identities = db, log, alliance, identities
         self._events: list[AuditEvent] = []
         self._read = 0
-        self._right: set[bytes] = set()
+        # Who signed what, with the signature of which leaf: one that is right of one says nothing of another.
+        self._right: set[tuple[Digest, bytes, bytes]] = set()
         self._register: Register | None = None
 
     def learn(self, member: MemberId, role: str, identity: Digest, signatures: Iterable[bytes]) -> None:
@@ -127,7 +128,7 @@ class Admissions:
 
     def _verified(self, signer: Digest, signed: bytes, digest: bytes) -> bool:
         """Raises: Corrupt, ADMISSION_FORGED."""
-        if digest in self._right:
+        if (signer, signed, digest) in self._right:
             return True
         with self._db.read() as tx:
             of_leaf = select(signature_table.c.signature).where(signature_table.c.digest == digest)
@@ -143,5 +144,5 @@ class Admissions:
                 reason="ADMISSION_FORGED",
                 remedy=EVIDENCE,
             ) from error
-        self._right.add(bytes(digest))
+        self._right.add((signer, signed, digest))
         return True

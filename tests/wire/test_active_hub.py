@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from alliance import canonical
+from alliance.canonical import AuditEvent
 from alliance.errors import Corrupt
 from alliance.names import MemberId
 from alliance.v1 import key_pb2, membership_pb2
@@ -173,6 +174,32 @@ def test_the_founders_signatures_under_somebody_else(three: AgentAlliance, liar:
         forge(three, liar, puppet, MemberId(row.signer), bytes(row.signature))
     for home in three.agents.values():
         alarmed(home, "ADMISSION_FORGED")
+
+
+def test_the_founders_very_leaves_of_another(three: AgentAlliance, liar: LyingHub, puppet: RawMember) -> None:
+    """Every digest in the log is that of a right signature: of zoo's admission."""
+    leaves = [AuditEvent.from_bytes(bytes(row.data)) for row in liar.rows("SELECT data FROM audit_leaf")]
+    signed = [leaf for leaf in leaves if leaf.event.startswith("admission_signed:")]
+    assert {leaf.subject for leaf in signed} == {three["zoo"].member}
+    for leaf in signed:
+        liar.log_event(event=leaf.event, subject=puppet.name, digest=leaf.digest)
+    liar.claim_admitted(puppet.name)
+    for home in three.agents.values():
+        alarmed(home, "ADMISSION_FORGED")
+    assert wraps(liar, puppet) == 0
+
+
+def test_one_signature_for_two_signers(three: AgentAlliance, liar: LyingHub, puppet: RawMember) -> None:
+    """acme was talked into it, and the hub counts its signature as that of bigmart too."""
+    with three["acme"].open() as acme:
+        signature = acme.identity.sign(admission(three, puppet))
+    forge(three, liar, puppet, three["acme"].member, signature)
+    digest = canonical.admission_digest(admission(three, puppet), signature)
+    liar.log_event(event=f"admission_signed:{three['bigmart'].member}", subject=puppet.name, digest=digest)
+    liar.claim_admitted(puppet.name)
+    for home in three.agents.values():
+        alarmed(home, "ADMISSION_FORGED")
+    assert wraps(liar, puppet) == 0
 
 
 def test_an_admission_in_the_log_that_the_hub_shows_no_signature_of(
