@@ -194,9 +194,12 @@ class Hub:
         log.info("hub_serving", address=self.address, enrolment=self.enrolment_address)
 
     async def stop(self) -> None:
-        """Lets calls in progress finish for a few seconds; the log integrates what is queued."""
-        await asyncio.gather(*(listener.stop(STOP_GRACE) for listener in self._servers))
+        """Ends streams, lets other calls in progress finish for a few seconds; the log integrates what is queued."""
+        closing = [asyncio.ensure_future(listener.stop(STOP_GRACE)) for listener in self._servers]
+        # Once the listeners have begun to refuse: whoever hears that its stream ended connects again at once.
+        await asyncio.sleep(0)
         await self._streams.stop()
+        await asyncio.gather(*closing)
         if self._runner is not None:
             self._runner.stop()
         for periodic in self._periodic:

@@ -3,7 +3,7 @@
 A stream re-checks its caller as it goes (`Session`), but a silent one goes nowhere: an upload that sends nothing, a
 download that its reader does not read, a health watch. So the callers of all open streams are looked up together once
 a second (which also finds what happened at another hub process), and at once when this process changed a standing.
-Belongs to one event loop.
+A hub that stops ends them all: a watch would hold the stop up for as long as it may. Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Self
 import structlog
 from sqlalchemy import Connection
 
-from alliance.errors import AllianceError
+from alliance.errors import AllianceError, Unavailable
 from alliance.tls import Peer
 from hub.runtime import access
 from hub.runtime.access import Listener
@@ -79,6 +79,7 @@ class Streams:
         self._open: set[Stream] = set()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def opened(self, method: str, listener: Listener, peer: Peer | None) -> Stream:
         """Use as an async context around the handler of a stream."""
@@ -86,6 +87,8 @@ class Streams:
 
     def add(self, stream: Stream) -> None:
         self._open.add(stream)
+        if self._stopping:
+            stream.cut(_stopping())
 
     def discard(self, stream: Stream) -> None:
         self._open.discard(stream)
@@ -98,6 +101,10 @@ class Streams:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="stream-warden")
 
     async def stop(self) -> None:
+        """Ends every stream, those included that are being opened."""
+        self._stopping = True
+        for stream in self._open:
+            stream.cut(_stopping())
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -140,3 +147,7 @@ class Streams:
             except AllianceError as error:
                 log.info("stream_cut", method=stream.method, caller=peer.name, reason=error.reason)
                 stream.cut(error)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("this hub stops", reason="HUB_STOPPING", remedy="connect again; go on where the stream was")

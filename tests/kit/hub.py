@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from alliance import canonical, channel, sealed_file, tls
+from alliance import canonical, channel, tls
 from alliance.audience import Tlp
 from alliance.join_code import SECRET_SIZE, JoinCode
 from alliance.names import BankId, GroupId, MemberId, OperatorId
@@ -83,8 +83,7 @@ class RunningHub:
     @property
     def ca_key(self) -> ec.EllipticCurvePrivateKey:
         """For forging what only a thief of the CA key could."""
-        phrase = sealed_file.passphrase(self.home.passphrase_file(self.settings), create=False)
-        key = custody.read(self.home.ca / "ca.key", phrase)
+        key = custody.read(self.home.ca / "ca.key", self.home.passphrase(self.settings))
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return key
 
@@ -192,9 +191,14 @@ class RunningHub:
 
     def stop(self) -> None:
         self._clients.close()
+        self.stop_serving()
+
+    def stop_serving(self) -> None:
+        """Stops the hub alone: its clients find out. Again does nothing."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
+        self._loop = None
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

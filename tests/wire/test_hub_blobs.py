@@ -289,6 +289,17 @@ def test_an_upload_is_cut_when_its_member_is_suspended(three: Alliance) -> None:
     assert three.hub.services.blobs.files.part_size(member.name, canonical.sha256(data)) == CHUNK
 
 
+def test_an_upload_that_is_open_when_the_hub_stops_is_cut_and_keeps_what_came(three: Alliance) -> None:
+    member, data = three.members[0], os.urandom(2 * CHUNK)
+    upload = OpenUpload(member, header(data))
+    upload.send(data[:CHUNK], until=CHUNK)
+    three.hub.stop_serving()
+    upload.finish()
+    assert isinstance(upload.error, Unavailable)
+    assert upload.error.reason == "HUB_STOPPING"
+    assert three.hub.services.blobs.files.part_size(member.name, canonical.sha256(data)) == CHUNK
+
+
 def test_an_upload_is_cut_when_its_certificate_expires(three: Alliance, clock: ShiftedClock) -> None:
     member, data = three.members[0], os.urandom(2 * CHUNK)
     upload = OpenUpload(member, header(data))
