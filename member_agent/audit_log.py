@@ -47,8 +47,13 @@ class AuditLog:
         """Brings the copy to the hub's newest head. Raises: Corrupt."""
         # Read before asking: another process of this agent may store newer leaves than the head that is answered.
         frontier = self._frontier()
-        answer = hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse)
-        signed = checkpoint.open_note(answer.checkpoint, origin=self._origin, key=self.key)
+        try:
+            answer = hub.call(pb.GetCheckpointRequest(), pb.GetCheckpointResponse)
+        except FailedPrecondition as error:
+            if error.reason == "LOG_EMPTY" and frontier.size:
+                raise self.evidence(f"the log shrank from {frontier.size} leaves to none") from error
+            raise
+        signed = self._signed(answer.checkpoint)
         if signed.size < frontier.size:
             raise self.evidence(f"the log shrank from {frontier.size} to {signed.size} leaves")
         leaves = list(self.fetch(hub, frontier.size, signed.size))
@@ -60,6 +65,13 @@ class AuditLog:
             raise self.evidence(f"the leaves do not give the signed root of {signed.size} leaves")
         self._store(leaves, nodes, signed.size, answer.checkpoint)
         return Head(size=grown.size, root=grown.root, note=answer.checkpoint)
+
+    def _signed(self, note: str) -> checkpoint.Checkpoint:
+        """What an honest hub always shows: a head that the log's key signed. Raises: Corrupt, CHECKPOINT_FORGED."""
+        try:
+            return checkpoint.open_note(note, origin=self._origin, key=self.key)
+        except Corrupt as error:
+            raise Corrupt(error.message, reason="CHECKPOINT_FORGED", remedy=error.remedy) from error
 
     def head(self) -> Head | None:
         """The newest head that was verified here, None before the first."""

@@ -13,7 +13,6 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -78,8 +77,7 @@ class Keyring:
         state = self._state(hub, group)
         known.require_no_rollback(state.epoch.epoch, held)
         if not state.HasField("epoch"):
-            self._propose(hub, known, self._new(group, 1), previous=None, members=())
-            state = self._state(hub, group)
+            state = self._propose(hub, known, self._new(group, 1), previous=None, members=())
         self._settle(hub, state.epoch)
         key = self._newest(hub, state)
         due = self._is_due(hub, group, hinted=state.rotation_due)
@@ -87,8 +85,8 @@ class Keyring:
             return self.held(group, state.epoch.epoch)
         if due:
             members = [member_id(name) for name in state.members]
-            self._propose(hub, known, self._new(group, state.epoch.epoch + 1), previous=key, members=members)
-            state = self._state(hub, group)
+            new = self._new(group, state.epoch.epoch + 1)
+            state = self._propose(hub, known, new, previous=key, members=members)
             self._settle(hub, state.epoch)
             key = self._newest(hub, state)
             log.info("group_key_changed", group=group, epoch=state.epoch.epoch)
@@ -173,8 +171,11 @@ class Keyring:
         *,
         previous: GroupKey | None,
         members: Iterable[MemberId],
-    ) -> None:
-        """Starts an epoch for this member and `members`; where another member was faster, its epoch stands."""
+    ) -> pb.GetGroupKeyResponse:
+        """Starts an epoch for this member and `members`; where another member was faster, its epoch stands.
+
+        Returns: whose epoch stands. Raises: Corrupt, where the hub then shows none of that number.
+        """
         me = self._identity.public.member
         # Its own wrap lets another agent of this member, or a recovered one, come by the key.
         wraps = [self._wrap(hub, key, to) for to in [me, *self._counted(hub, known, members)]]
@@ -189,9 +190,15 @@ class Keyring:
         )
         # Kept before it is sent: a kill after the hub accepted it must not lose the only copy.
         self._keys.keep(key, confirmed=False)
-        # A lost race is settled by looking again: whose epoch stands decides.
-        with suppress(Conflict):
+        try:
             hub.call(request, pb.CreateEpochResponse)
+        except Conflict as error:
+            # A lost race is settled by looking again.
+            if error.reason != "EPOCH_TAKEN":
+                raise
+        state = self._state(hub, key.group)
+        known.require_no_rollback(state.epoch.epoch, key.epoch)
+        return state
 
     def _newest(self, hub: HubClient, state: pb.GetGroupKeyResponse) -> GroupKey | None:
         """The shown epoch's key, held or accepted now; None while this member has no wrap of it. Raises: Corrupt."""

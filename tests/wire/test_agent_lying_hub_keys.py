@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alliance import canonical
+from alliance import canonical, checkpoint
 from alliance.errors import AllianceError, Corrupt
 from alliance.names import GroupId, MemberId
 from alliance.v1 import audit_pb2, key_pb2
@@ -171,6 +173,22 @@ def test_the_key_of_another_group_is_not_taken_for_this_one(
     assert refused(two["bigmart"], fresh) == "GROUP_MISMATCH"
 
 
+def test_an_epoch_that_the_hub_takes_and_then_shows_nothing_of(
+    two: AgentAlliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = two.hub.create_group("fresh")
+    LyingHub(two.hub).put_into_group(fresh, two["acme"].member)
+    honest = KeyService.state
+
+    def lying(service: KeyService, tx: Any, caller: Any, group: GroupId, number: int) -> Any:
+        return dataclasses.replace(honest(service, tx, caller, group, number), epoch=None, wrap=None)
+
+    monkeypatch.setattr(KeyService, "state", lying)
+    with two["acme"].connected() as (agent, hub), pytest.raises(Corrupt) as error:
+        agent.keyring.current(hub, fresh)
+    assert (error.value.reason, "there is an epoch 1" in error.value.message) == ("EPOCH_ROLLED_BACK", True)
+
+
 def test_nobody_is_wrapped_in_whom_the_log_did_not_admit(two: AgentAlliance, liar: LyingHub) -> None:
     made = puppet(two)
     liar.put_into_group(two.group, made.name)
@@ -288,6 +306,15 @@ def test_a_log_that_shrinks(two: AgentAlliance, liar: LyingHub) -> None:
     assert (error.reason, "shrank" in error.message) == ("LOG_FORKED", True)
 
 
+def test_a_log_that_is_said_to_be_empty(two: AgentAlliance, liar: LyingHub) -> None:
+    """Which it is, for a moment, at a hub that has just begun: not any more."""
+    two["acme"].sync()
+    liar.rewind_log(0)
+    with two["acme"].connected() as (agent, hub), pytest.raises(Corrupt) as caught:
+        agent.audit(hub)
+    assert (caught.value.reason, "to none" in caught.value.message) == ("LOG_FORKED", True)
+
+
 @pytest.mark.parametrize("more", [1, 4])
 def test_a_log_with_another_past(two: AgentAlliance, liar: LyingHub, more: int) -> None:
     """As long as the one that is held, or longer, and rightly signed."""
@@ -314,6 +341,18 @@ def test_a_head_that_the_log_did_not_sign(two: AgentAlliance, liar: LyingHub) ->
     (head,) = liar.rows("SELECT note FROM audit_checkpoint WHERE size = :size", size=size)
     longer = head.note.replace(f"\n{size}\n", f"\n{size + 1}\n", 1)
     liar.execute("UPDATE audit_checkpoint SET note = :note WHERE size = :size", note=longer, size=size)
+    assert log_refused(two["acme"]).reason == "CHECKPOINT_FORGED"
+
+
+@pytest.mark.parametrize("by_another_key", [False, True])
+def test_a_head_of_nobody_we_know(two: AgentAlliance, liar: LyingHub, by_another_key: bool) -> None:
+    """An alarm, as a wrong signature is: else a hub could hold back the log for as long as it likes."""
+    size, note = liar.log_size(), "no note at all"
+    if by_another_key:
+        origin = f"{two.hub.settings.alliance_name}/log"
+        head = checkpoint.Checkpoint(origin=origin, size=size, root=os.urandom(32))
+        note = checkpoint.sign_note(head, name=origin, key=Ed25519PrivateKey.generate())
+    liar.execute("UPDATE audit_checkpoint SET note = :note WHERE size = :size", note=note, size=size)
     assert log_refused(two["acme"]).reason == "CHECKPOINT_FORGED"
 
 

@@ -89,10 +89,10 @@ def test_of_those_that_change_a_key_at_once_one_wins(three: AgentAlliance, monke
     expel(three, "rival")
     honest = keyring.Keyring._propose
 
-    def overtaken(own: keyring.Keyring, *arguments: object, **options: object) -> None:
+    def overtaken(own: keyring.Keyring, *arguments: object, **options: object) -> object:
         monkeypatch.setattr(keyring.Keyring, "_propose", honest)
         epoch(three, three["bigmart"])
-        honest(own, *arguments, **options)  # type: ignore[arg-type]  # because passed on
+        return honest(own, *arguments, **options)  # type: ignore[arg-type]  # because passed on
 
     monkeypatch.setattr(keyring.Keyring, "_propose", overtaken)
     assert epoch(three, three["acme"]) == 2
