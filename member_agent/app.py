@@ -34,6 +34,7 @@ from member_agent.sharing.keyring import Keyring
 from member_agent.sharing.published import published_table
 from member_agent.sharing.publishing import Publisher, Target
 from member_agent.sharing.sync import Synchroniser
+from member_agent.training.blends import blend_table
 from member_agent.training.consents import consent_table, result_table
 from member_agent.training.models import ModelStore, model_table
 from member_agent.training.trainer import Limits, Trainer
@@ -41,7 +42,7 @@ from member_agent.witness import Witnesses
 
 # Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
 DECODER_MEMORY = 1 << 30
-_TABLES = (published_table, consent_table, result_table, model_table)
+_TABLES = (published_table, consent_table, result_table, model_table, blend_table)
 # Of the log as held, in the evidence of an alarm.
 _EVIDENCE_LEAVES = 64
 

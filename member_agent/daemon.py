@@ -17,7 +17,7 @@ import structlog
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, NotAuthenticated, NotPermitted, Unavailable
 from alliance.v1 import federation_pb2
 from alliance.v1 import membership_pb2 as pb
-from member_agent import enrolment, recovery
+from member_agent import channel_key, enrolment, recovery
 from member_agent.app import Agent, open_agent
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home
@@ -95,6 +95,7 @@ class Daemon:
         with agent.connect() as hub:
             answer = hub.handshake()
             log.info("connected", hub=agent.settings.hub_address, version=answer.hub_version)
+            _settle(agent)
             hints: queue.Queue[AllianceError | None] = queue.Queue()
             tasks: queue.Queue[federation_pb2.Task | None] = queue.Queue()
             threading.Thread(target=self._train, args=(agent, hub, tasks), daemon=True).start()
@@ -113,7 +114,7 @@ class Daemon:
     def _train(self, agent: Agent, hub: HubClient, tasks: queue.Queue[federation_pb2.Task | None]) -> None:
         """Answers tasks one after the other; one that could not be sent comes again with the next connection."""
         with agent.trainer() as trainer:
-            runner = TaskRunner(agent.db, trainer, parts=agent.home.parts)
+            runner = TaskRunner(agent.db, trainer, agent.models.blends, parts=agent.home.parts)
             for task in iter(tasks.get, None):
                 try:
                     runner.run(hub, task)
@@ -212,6 +213,17 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
             if error.reason in ALARMS:
                 raise
             log.error("step_failed", step=name, reason=error.reason, message=error.message)
+
+
+def _settle(agent: Agent) -> None:
+    """The certificate has worked: its predecessors' keys leave the token."""
+    try:
+        gone = channel_key.settle(agent.home, agent.settings, agent.secrets)
+    except AllianceError as error:
+        log.warning("token_not_settled", reason=error.reason, message=error.message)
+        return
+    if gone:
+        log.info("token_keys_destroyed", count=gone)
 
 
 def _witnesses(agent: Agent) -> None:

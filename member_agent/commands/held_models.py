@@ -56,15 +56,20 @@ def parse_roles(texts: Sequence[str]) -> Roles:
     return found
 
 
-def open_models(agent: Agent, stack: ExitStack, names: Sequence[str]) -> Opened:
+def open_models(agent: Agent, stack: ExitStack, names: Sequence[str], *, as_released: bool) -> Opened:
     """Opens the models of these detectors, or all held; the training process lives as long as `stack`.
+
+    Args:
+        as_released: the shared models as they are, not this member's blends.
 
     Raises:
         FailedPrecondition: MODEL_NOT_HELD for one that is named.
         AllianceError: one that is named cannot be opened; others are left out.
     """
     named = dict.fromkeys(qualified("detectors", name) for name in names)
-    wanted = agent.models.wanted(named) if named else agent.models.held()
+    wanted = (
+        agent.models.wanted(named, as_released=as_released) if named else agent.models.held(as_released=as_released)
+    )
     if not wanted:
         return Opened()
     trainer = stack.enter_context(agent.trainer())

@@ -29,6 +29,9 @@ def screen(
         [], help="Only the models of these detectors; may be repeated. By default all held whose columns the file has."
     ),
     no_models: bool = typer.Option(False, "--no-models", help="Ask no models, only look up in banks."),
+    as_released: bool = typer.Option(
+        False, "--as-released", help="Ask the shared models themselves, not this member's blends of them and its own."
+    ),
     role: list[str] = typer.Option(
         [], help="[DETECTOR:]ROLE=COLUMN, where a model's column is not found by itself; may be repeated."
     ),
@@ -75,7 +78,9 @@ def screen(
     wanted = {bank_id(qualified("banks", name)) for name in bank}
     counted: Hits = Counter()
     with open_agent(home(context)) as agent, ExitStack() as stack:
-        opened = held_models.Opened() if no_models else held_models.open_models(agent, stack, model)
+        opened = (
+            held_models.Opened() if no_models else held_models.open_models(agent, stack, model, as_released=as_released)
+        )
         said = parse_assignments(column)
         read = partial(open_listings, file, said=said, delimiter=delimiter, encoding=encoding, images=images)
         listings = read(titled=not opened.scorers)

@@ -161,7 +161,7 @@ def sync(
         synced = agent.synchroniser.run(
             hub, only=only, again=again, progress=lambda at: _note(f"{at.bank} {at.cursor}/{at.head}")
         )
-        came = [] if only else agent.models.fetch(hub)
+        came = set() if only else {one.detector for one in agent.models.fetch(hub)}
         held = agent.models.held()
     rows: list[dict[str, object]] = [
         {
@@ -175,7 +175,7 @@ def sync(
         for one in synced
     ]
     models: list[dict[str, object]] = [
-        {"model": one.detector, "version": one.label, "new": one in came} for one in held
+        {"model": one.detector, "version": one.label, "new": one.detector in came} for one in held
     ]
     if as_json:
         waiting = {group: str(key) for group, key in keys.items() if isinstance(key, FailedPrecondition)}

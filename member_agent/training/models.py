@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from member_agent.hub_client import HubClient
 from member_agent.locks import FileLock
 from member_agent.state import metadata
 from member_agent.training import consents
+from member_agent.training.blends import Blends
 from member_agent.training.consents import Consent
 
 model_table = Table(
@@ -54,11 +55,19 @@ class Held:
     code: str
     settings: Mapping[str, float]
     time: dt.datetime
+    # This member's blend of it, if it judged the model in the round that made it.
+    blend: Digest | None = None
+
+    @property
+    def asked(self) -> Digest:
+        """The model that a screening asks: the blend, or without one the shared model."""
+        return self.digest if self.blend is None else self.blend
 
     @property
     def label(self) -> str:
-        """The version as results name it: "4-1f2e3d4c5b6a"."""
-        return f"{self.version}-{self.digest.hex()[:12]}"
+        """The version as results name it: "4-1f2e3d4c5b6a", of a blend "4-1f2e3d4c5b6a+9a8b7c6d5e4f"."""
+        blend = "" if self.blend is None else f"+{self.blend.hex()[:12]}"
+        return f"{self.version}-{self.digest.hex()[:12]}{blend}"
 
 
 class ModelStore:
@@ -66,20 +75,24 @@ class ModelStore:
 
     def __init__(self, db: LocalDatabase, folder: Path, *, clock: Clock = utc_now) -> None:
         self._db, self._folder, self._clock = db, folder, clock
+        self.blends = Blends(db, folder / "blends")
 
-    def held(self) -> list[Held]:
-        """The newest of each detector, by name."""
+    def held(self, *, as_released: bool = False) -> list[Held]:
+        """The newest of each detector, by name, with this member's blends unless `as_released`."""
         with self._db.read() as tx:
-            return [_held(row) for row in tx.execute(select(model_table).order_by(model_table.c.detector))]
+            found = [_held(row) for row in tx.execute(select(model_table).order_by(model_table.c.detector))]
+            if as_released:
+                return found
+            return [replace(one, blend=self.blends.find(tx, one.detector, one.digest)) for one in found]
 
     def consent(self, detector: str) -> Consent | None:
         """How this member trains it: the columns of its own file."""
         with self._db.read() as tx:
             return consents.find_consent(tx, detector)
 
-    def wanted(self, detectors: Iterable[str]) -> list[Held]:
+    def wanted(self, detectors: Iterable[str], *, as_released: bool = False) -> list[Held]:
         """Those held of the detectors named. Raises: FailedPrecondition, saying how to get one."""
-        held = {one.detector: one for one in self.held()}
+        held = {one.detector: one for one in self.held(as_released=as_released)}
         found = []
         for name in detectors:
             if name not in held:
@@ -88,8 +101,8 @@ class ModelStore:
         return found
 
     def path(self, held: Held) -> Path:
-        """Where the model's bytes are."""
-        return self._folder / held.digest.hex()
+        """Where the bytes of the model that is asked are."""
+        return self._shared(held) if held.blend is None else self.blends.path(held.blend)
 
     def fetch(self, hub: HubClient) -> list[Held]:
         """Brings what is kept to the newest releases of the detectors joined here; gives those that came.
@@ -125,17 +138,21 @@ class ModelStore:
             with self._db.write() as tx:
                 tx.execute(delete(model_table).where(model_table.c.detector == detector))
             self._tidy()
+        self.blends.forget(detector)
+
+    def _shared(self, held: Held) -> Path:
+        return self._folder / held.digest.hex()
 
     def _locked(self) -> FileLock:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         return FileLock(self._folder / "lock")
 
     def _has(self, one: pb.Detector) -> bool:
-        held = next((held for held in self.held() if held.detector == one.name), None)
+        held = next((held for held in self.held(as_released=True) if held.detector == one.name), None)
         if held is None:
             return False
         known = (held.version, held.digest) == (one.model_version, one.model_digest)
-        return known and self.path(held).is_file()
+        return known and self._shared(held).is_file()
 
     def _fetch(self, hub: HubClient, one: pb.Detector, consent: Consent) -> Held:
         """Raises: Corrupt for bytes of another digest, AllianceError."""
@@ -150,12 +167,12 @@ class ModelStore:
         )
         # Parts of its own: a task may be fetching the same bytes at this moment.
         data = transfer.download(hub, found.digest, self._folder / "parts")
-        partial = self.path(found).with_suffix(".partial")
+        partial = self._shared(found).with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.rename(self.path(found))
+        partial.rename(self._shared(found))
         with self._db.write() as tx:
             _save(tx, found)
         return found
@@ -168,6 +185,7 @@ class ModelStore:
         for path in self._folder.iterdir():
             if path.is_file() and path.name != "lock" and path.name not in named:
                 path.unlink()
+        self.blends.tidy({Digest(kept) for row in rows for kept in row})
 
     def _absent(self, name: str) -> FailedPrecondition:
         if self.consent(name) is None:

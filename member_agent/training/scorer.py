@@ -45,7 +45,7 @@ class Scorer:
             "detector": held.code,
             "settings": dict(held.settings),
             "model": str(path),
-            "digest": held.digest.hex(),
+            "digest": held.asked.hex(),
             "rows": str(consent.path) if consent else "",
             "trained": dict(consent.columns) if consent else {},
         }

@@ -22,6 +22,7 @@ from member_agent.clock import Clock, utc_now
 from member_agent.database import LocalDatabase
 from member_agent.hub_client import HubClient
 from member_agent.training import consents
+from member_agent.training.blends import Blends
 from member_agent.training.consents import Consent, Uplift
 from member_agent.training.trainer import Task as TrainingTask
 from member_agent.training.trainer import Trainer
@@ -38,10 +39,12 @@ _NO_ARRAYS_DIGEST = canonical.sha256(_NO_ARRAYS)
 
 
 class TaskRunner:
-    """Does one task at a time; `parts` keeps downloads that broke off."""
+    """Does one task at a time; `parts` keeps downloads that broke off, `blends` what comes of judging a model."""
 
-    def __init__(self, db: LocalDatabase, trainer: Trainer, *, parts: Path, clock: Clock = utc_now) -> None:
-        self._db, self._trainer, self._clock = db, trainer, clock
+    def __init__(
+        self, db: LocalDatabase, trainer: Trainer, blends: Blends, *, parts: Path, clock: Clock = utc_now
+    ) -> None:
+        self._db, self._trainer, self._blends, self._clock = db, trainer, blends, clock
         self._models = transfer.Latest(parts)
 
     def run(self, hub: HubClient, task: pb.Task) -> bool:
@@ -49,6 +52,7 @@ class TaskRunner:
         with self._db.read() as tx:
             consent = consents.find_consent(tx, task.detector)
         request = pb.SubmitResultRequest(request_id=str(uuid.uuid4()), round=task.round, kind=task.kind)
+        log.info("task_started", round=task.round, kind=task.kind, detector=task.detector)
         if consent is None:
             request.refusal = pb.TASK_REFUSAL_NO_DATA
         else:
@@ -92,7 +96,7 @@ class TaskRunner:
     def _evaluate(
         self, task: pb.Task, training: TrainingTask, model: bytes | memoryview, request: pb.SubmitResultRequest
     ) -> None:
-        """Tells the hub the shared model's figures and the own one's; keeps them, and those of the blend, here."""
+        """Tells the hub the shared model's figures and the own one's; keeps them, the blend and its figures here."""
         found = self._trainer.evaluate(training, model)
         request.metrics.extend(pb.TaskMetric(name=name, value=value) for name, value in found.metrics.items())
         local = found.local_metrics
@@ -114,6 +118,8 @@ class TaskRunner:
         # Not synced: a power cut may cost the member its latest figures, which the next round brings again.
         with self._db.write(synced=False) as tx:
             consents.save_results(tx, gained, now=self._clock())
+        if found.blend:
+            self._blends.keep(task.detector, digest(task.model_digest), found.blend, now=self._clock())
 
     def _decline(self, task: pb.Task, request: pb.SubmitResultRequest, error: AllianceError) -> None:
         log.warning("task_declined", round=task.round, reason=error.reason, message=error.message)

@@ -76,11 +76,13 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """The shared model's, the member's own model's, and their blend's figures on `examples` held-back rows."""
+    """The shared model's, the member's own model's, and their blend's figures on `examples` held-back rows; and the
+    blend itself as it is kept (alliance.tensors), empty where the shared model is all there is."""
 
     metrics: Mapping[str, float]
     local_metrics: Mapping[str, float]
     blended_metrics: Mapping[str, float] = field(default_factory=dict)
+    blend: bytes | memoryview = b""
     examples: int
 
 
@@ -144,11 +146,11 @@ class Trainer:
 
     def evaluate(self, task: Task, model: bytes | memoryview) -> EvalResult:
         """Judges the model, the member's own and their blend on held-back rows. Arguments and errors as for `train`."""
-        header, _ = self._do("evaluate", task, model)
+        header, blend = self._do("evaluate", task, model)
         metrics = dict(header["metrics"])
         examples = int(metrics.pop(_EXAMPLES))
         local, blended = _taken(metrics, _ALONE), _taken(metrics, _BLENDED)
-        return EvalResult(metrics=metrics, local_metrics=local, blended_metrics=blended, examples=examples)
+        return EvalResult(metrics=metrics, local_metrics=local, blended_metrics=blended, blend=blend, examples=examples)
 
     def _do(self, kind: str, task: Task, model: bytes | memoryview) -> tuple[dict[str, Any], bytes]:
         header = {

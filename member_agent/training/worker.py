@@ -121,7 +121,10 @@ def _serve(own_code: dict[str, str], tasks: BinaryIO, answers: BinaryIO) -> int:
 
 
 def _learn(learners: Learners, header: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], bytes]:
-    """Trains or evaluates. Flower comes with the first such task: it takes a second that scoring does without."""
+    """Trains, and answers with the update, or evaluates, with the member's blend.
+
+    Flower comes with the first such task: it takes a second that scoring does without.
+    """
     from member_agent.training import flower
 
     learner = learners.of(header)
@@ -129,8 +132,9 @@ def _learn(learners: Learners, header: dict[str, Any], body: bytearray) -> tuple
     message = flower.instruction(header["kind"], arrays, header["settings"], header["number"])
     reply = flower.client_app(learner)(message, flower.context())
     metrics = dict(reply.content.metric_records[flower.METRICS])
-    update = _update(learner.detector, header, reply) if header["kind"] == flower.TRAIN else b""
-    return {"metrics": metrics}, update
+    if header["kind"] == flower.TRAIN:
+        return {"metrics": metrics}, _update(learner.detector, header, reply)
+    return {"metrics": metrics}, _blend(learner, header, arrays)
 
 
 def _model(code: Detector, header: dict[str, Any], body: bytearray) -> Arrays:
@@ -143,14 +147,26 @@ def _model(code: Detector, header: dict[str, Any], body: bytearray) -> Arrays:
 
 def _update(code: Detector, header: dict[str, Any], reply: Any) -> bytes:
     """The update's bytes, of exactly the specified arrays. Raises: FailedPrecondition."""
-    from alliance import tensors
     from member_agent.training import flower
+
+    record = reply.content.array_records[flower.ARRAYS]
+    return _encoded(code, header, {name: value.numpy() for name, value in record.items()})
+
+
+def _blend(learner: Learner, header: dict[str, Any], shared: Arrays) -> bytes:
+    """The blend's bytes; none where the detector gives the shared model itself. Raises: FailedPrecondition."""
+    from member_agent.training.detector import SERVER_ROUND
+
+    made = learner.blended(shared, {**header["settings"], SERVER_ROUND: header["number"]})
+    return b"" if made is shared else _encoded(learner.detector, header, made)
+
+
+def _encoded(code: Detector, header: dict[str, Any], made: Arrays) -> bytes:
+    from alliance import tensors
     from member_agent.training.detector import settle
 
     specs = code.specs(settle(code, header["settings"]))
-    record = reply.content.array_records[flower.ARRAYS]
-    made = {spec.name: record[spec.name].numpy() for spec in specs}
-    if len(record) != len(specs) or tensors.specs_of(made) != specs:
+    if len(made) != len(specs) or tensors.specs_of({spec.name: made[spec.name] for spec in specs}) != specs:
         raise FailedPrecondition(
             f"{code.name} made other arrays than it specifies", reason=TRAINING_FAILED, remedy="tell its author"
         )

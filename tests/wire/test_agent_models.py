@@ -15,7 +15,10 @@ import pytest
 
 from alliance.errors import Corrupt
 from alliance.v1 import federation_pb2 as pb
+from member_agent.catalog.readers.records import Record
+from member_agent.screening.model import model_score
 from member_agent.training.models import Held
+from member_agent.training.scorer import Scorer
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
 from tests.kit.federation import ended, trigger
 from tests.kit.lying_hub import LyingHub, flipped_byte
@@ -61,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentAlliance]
         with acme.daemon(), bigmart.daemon():
             first = trigger(made.hub, DETECTOR, quorum=2, seconds=60, rounds=2)
             for number in range(2):
-                done = ended(made.hub, f"rounds/{int(first.name.partition('/')[2]) + number}", seconds=60)
+                done = ended(made.hub, f"rounds/{int(first.name.partition('/')[2]) + number}")
         assert done.state == pb.ROUND_STATE_RELEASED, done
         yield made
 
@@ -116,6 +119,25 @@ def test_a_released_model_is_fetched_and_its_score_reasons_and_version_are_in_ev
     assert summary["models"] == {DETECTOR: version}
     assert (summary["listings"], summary["matches"], summary["scored"], summary["risks"]) == (5, 2, 4, 2)
     assert summary["problems"] == ["row 6, url: not a URL with a host [URL_UNREADABLE], no score by fake-shops"]
+
+
+def test_a_member_asks_its_own_blend_unless_it_wants_the_model_as_released(shop: AgentHome) -> None:
+    table, blended = listed(shop, *ALL), held(shop)
+    shared = blended.label.partition("+")[0]
+    assert blended.label == f"{shared}+{blended.asked.hex()[:12]}" != shared
+    scores: dict[str, int] = {}
+    for version, options in ((blended.label, ()), (shared, ("--as-released",))):
+        summary, found = screened(shop, table, *options)
+        assert summary["models"] == {DETECTOR: version}
+        scores[version] = found["foul"]["model_scores"][0]
+    with shop.open() as agent, agent.trainer() as trainer:
+        released, mine = agent.models.held(as_released=True)[0], agent.models.held()[0]
+        rows = [Record(1, {"url": FOUL_ONE["url"]})]
+        for one in (mine, released):
+            (score,) = Scorer(trainer, one, agent.models.path(one), None).score(rows, {"url": "url"})
+            assert score is not None
+            assert scores[one.label] == model_score(score)
+    assert "blend" not in shop.run_cli("egress", "summary").stdout
 
 
 def test_what_is_held_is_shown_and_asked_for_once(trained: AgentAlliance) -> None:
@@ -237,6 +259,20 @@ def test_a_damaged_model_is_left_out_or_refused_and_fetched_again(shop: AgentHom
     assert screened(shop, table)[0]["scored"] == 4
 
 
+def test_without_its_blend_a_member_asks_the_shared_model(trained: AgentAlliance) -> None:
+    acme = trained["acme"]
+    acme.run_cli("sync")
+    shared = held(acme).label.partition("+")[0]
+    table, blend = listed(acme, *ALL), acme.home.models / "blends" / held(acme).asked.hex()
+    with flipped_byte(blend):
+        assert "[MODEL_DAMAGED]" in screened(acme, table)[0]["models_left_out"][DETECTOR]
+        assert screened(acme, table, "--no-banks", "--as-released")[0]["models"] == {DETECTOR: shared}
+    kept = blend.read_bytes()
+    blend.unlink()
+    assert screened(acme, table, "--no-banks")[0]["models"] == {DETECTOR: shared}
+    blend.write_bytes(kept)
+
+
 def test_bytes_of_another_digest_are_not_kept(trained: AgentAlliance) -> None:
     bigmart = trained["bigmart"]
     bigmart.run_cli("sync")
@@ -260,7 +296,7 @@ def test_a_running_agent_fetches_what_a_round_releases(trained: AgentAlliance) -
     before = held(bigmart)
     bigmart.set("sync.seconds", 1)
     with acme.daemon(), bigmart.daemon():
-        done = ended(trained.hub, trigger(trained.hub, DETECTOR, quorum=2, seconds=60).name, seconds=60)
+        done = ended(trained.hub, trigger(trained.hub, DETECTOR, quorum=2, seconds=60).name)
         assert done.state == pb.ROUND_STATE_RELEASED, done
         ends = time.monotonic() + 20
         while (after := held(bigmart)).version == before.version:
