@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from alliance.output import show
+from alliance.output import plain, show
 from member_agent.commands.options import JSON, home
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class _Lines:
                 print(json.dumps(now.row()), flush=True)
         elif self._live:
             end = "\n" if changed and self._before is not None else ""
-            print(f"{end}\r\033[K{now.line()}", end="", flush=True)
+            print(f"{end}\r\033[K{plain(now.line())}", end="", flush=True)
         elif changed:
-            print(now.line(), flush=True)
+            print(plain(now.line()), flush=True)
         self._before = now
 
     def wait(self) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from alliance.errors import AllianceError
+
+_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]")
+# Control characters, and those that turn the direction of what follows.
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def show(rows: Sequence[dict[str, object]], *, as_json: bool) -> None:
@@ -40,7 +45,7 @@ def run(command_line: Callable[[], object]) -> None:
     try:
         command_line()
     except AllianceError as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
+        print(f"error: {plain(str(error))} [{plain(error.reason)}]", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -53,9 +58,14 @@ def plain_help() -> None:
     typer.core.HAS_RICH = False
 
 
+def plain(text: str) -> str:
+    """On one line, with nothing that a terminal obeys: names and messages may come from whoever is at the other end."""
+    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text))
+
+
 def _cell(value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}={inner}" for key, inner in value.items())
+        return plain(" ".join(f"{key}={inner}" for key, inner in value.items()))
     if isinstance(value, list | tuple):
-        return " ".join(str(inner) for inner in value)
-    return str(value)
+        return plain(" ".join(str(inner) for inner in value))
+    return plain(str(value))

@@ -12,6 +12,7 @@ from typing import cast
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from alliance import errors
@@ -61,15 +62,23 @@ def to_status(error: errors.AllianceError) -> status_pb2.Status:
 
 
 def from_rpc_error(error: grpc.RpcError) -> errors.AllianceError:
-    """What the other end meant; an error without our details keeps its code's class."""
+    """What the other end meant; an error without our details, or with some that cannot be read, keeps its code's
+    class."""
     call = cast("grpc.Call", error)  # every error raised by a call is also the call; the stubs cannot say so
     code = call.code()
     cls = _CLASSES.get(code, errors.AllianceError)
     trailing = dict(call.trailing_metadata() or ())
     raw = trailing.get(DETAILS_METADATA)
-    if not isinstance(raw, bytes):
-        return cls(call.details() or code.name.lower(), reason=_plain_reason(code))
-    status = status_pb2.Status.FromString(raw)
+    if isinstance(raw, bytes):
+        try:
+            return _told(cls, status_pb2.Status.FromString(raw))
+        except (DecodeError, ValueError):
+            pass
+    return cls(call.details() or code.name.lower(), reason=_plain_reason(code))
+
+
+def _told(cls: type[errors.AllianceError], status: status_pb2.Status) -> errors.AllianceError:
+    """Raises: DecodeError, ValueError, for what is not as `to_status` makes it."""
     info, retry, field = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), ""
     for detail in status.details:
         bad = error_details_pb2.BadRequest()

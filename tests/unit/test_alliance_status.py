@@ -86,3 +86,23 @@ def test_the_wire_form_has_one_error_info_and_no_traceback() -> None:
 def test_an_error_of_grpcs_own_keeps_its_kind(code: grpc.StatusCode, kind: type[AllianceError], reason: str) -> None:
     got = status.from_rpc_error(Failed(code, "", ()))
     assert (type(got), got.reason, got.message) == (kind, reason, code.name.lower())
+
+
+def garbled(kind: str) -> bytes:
+    wire = status.to_status(errors.NotFound("gone", field="name"))
+    if kind == "status":
+        return b"\xff" * 50
+    if kind == "detail":
+        wire.details[0].value = b"\xff" * 50
+    else:
+        wire.details[0].Pack(error_details_pb2.ErrorInfo(metadata={"row": "9" * 5000}))
+    raw: bytes = wire.SerializeToString()
+    return raw
+
+
+@pytest.mark.parametrize("kind", ["status", "detail", "row"])
+def test_details_that_cannot_be_read_leave_the_kind(kind: str) -> None:
+    """Whoever is at the other end, its answer is one of ours, never an exception of a parser's."""
+    metadata = ((status.DETAILS_METADATA, garbled(kind)),)
+    got = status.from_rpc_error(Failed(grpc.StatusCode.NOT_FOUND, "as gRPC has it", metadata))
+    assert (type(got), got.reason, got.message) == (errors.NotFound, "NOT_FOUND", "as gRPC has it")
