@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from alliance import sealed_file
 from hub.audit.service import AuditService
 from hub.blobs.files import BlobFiles
 from hub.blobs.service import BlobService
@@ -65,7 +64,7 @@ def open_services(home: Home, settings: Settings, *, clock: Clock = utc_now) -> 
 
 
 def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Services:
-    phrase = sealed_file.passphrase(home.passphrase_file(settings), create=False)
+    phrase = home.passphrase(settings)
     life, overlap = (dt.timedelta(hours=n) for n in (settings.server_certificate_hours, settings.ca_overlap_hours))
     pki = PkiService(home.ca, alliance=settings.alliance_name, clock=clock, server=life, phrase=phrase)
     origin = f"{settings.alliance_name}/log"
@@ -90,7 +89,12 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         certificate=dt.timedelta(hours=settings.membership_certificate_hours),
     )
     keys = KeyService(membership=membership, audit=audit, clock=clock)
-    blobs = BlobService(BlobFiles(home.blobs), membership=membership, clock=clock)
+    blobs = BlobService(
+        BlobFiles(home.blobs),
+        membership=membership,
+        clock=clock,
+        pending=(settings.limits_pending_megabytes << 20, dt.timedelta(hours=settings.limits_pending_hours)),
+    )
     fingerprints = FingerprintService(membership=membership, keys=keys, blobs=blobs, audit=audit, clock=clock)
     detectors = DetectorService(membership=membership, blobs=blobs, audit=audit, clock=clock)
     rounds = RoundService(detectors=detectors, membership=membership, blobs=blobs, audit=audit, clock=clock)

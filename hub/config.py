@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alliance import sealed_file, settings
+from alliance import os_keyring, sealed_file, settings
 from alliance.admission import check_cosigners
 from alliance.errors import FailedPrecondition, InvalidInput
 
@@ -35,14 +35,18 @@ class Settings:
     server_certificate_hours: float = 24.0
     database_url: str = ""
     metrics_address: str = ""
-    # The passphrase that opens the CA key and the log key: a file, or a systemd credential by its name.
+    # The passphrase that opens the CA key and the log key: a file, or a systemd credential by its name, or an entry
+    # SERVICE/NAME of the operating system's keyring.
     keys_passphrase_file: Path = Path("passphrase")
     keys_credential: str = ""
+    keys_keyring: str = ""
     log_level: str = "info"
     membership_invitation_hours: int = 72
     # How many members sign another's admission; `init` fixes it in the log's first leaf. 0: an invitation suffices.
     membership_admission_cosigners: int = 2
     membership_certificate_hours: float = 24.0
+    # How long what is known of a certificate outlives it.
+    membership_certificate_record_days: int = 30
     # How long a new authority is announced before it issues, and the least time the old one is trusted after that.
     ca_overlap_hours: float = 72.0
     # Whether two admins expel, make admins, revoke operators and change authorities: auto (where there are two),
@@ -53,6 +57,9 @@ class Settings:
     limits_enrolment_calls_per_second: float = 20.0
     limits_streams: int = 200
     limits_megabytes_per_second: float = 200.0
+    # What a member may have uploaded that is unfinished or not published, and how long it is kept.
+    limits_pending_megabytes: int = 1024
+    limits_pending_hours: float = 24.0
     fingerprints_segment_entries: int = 64
     fingerprints_segment_bytes: int = 8 << 20
 
@@ -75,6 +82,7 @@ class Settings:
             host, _, port = address.rpartition(":")
             if not (address == "" and optional) and not (host and port.isdecimal() and int(port) <= 65535):
                 raise InvalidInput(f"{address!r} is not host:port", field=field.replace("_", ".", 1), remedy="mend it")
+        os_keyring.check(self.keys_keyring, self.keys_credential)
         check_cosigners(self.membership_admission_cosigners, field="membership.admission_cosigners")
         if self.approvals_two_admins not in TWO_ADMINS:
             raise InvalidInput(
@@ -91,6 +99,7 @@ class Settings:
             ("membership_invitation_hours", 1),
             ("fingerprints_segment_entries", 1),
             ("fingerprints_segment_bytes", 1),
+            ("membership_certificate_record_days", 1),
         ):
             if getattr(self, field) < least:
                 raise InvalidInput(f"must be at least {least}", field=field.replace("_", ".", 1), remedy="mend it")
@@ -99,10 +108,16 @@ class Settings:
             "limits_enrolment_calls_per_second",
             "limits_streams",
             "limits_megabytes_per_second",
+            "limits_pending_megabytes",
         ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise InvalidInput("must not be negative", field=field.replace("_", ".", 1), remedy="0 is no limit")
-        for field in ("server_certificate_hours", "membership_certificate_hours", "ca_overlap_hours"):
+        for field in (
+            "server_certificate_hours",
+            "membership_certificate_hours",
+            "ca_overlap_hours",
+            "limits_pending_hours",
+        ):
             # Written so that "nan" fails too.
             if not SHORTEST_HOURS <= getattr(self, field) <= LONGEST_HOURS:
                 raise InvalidInput(
@@ -147,6 +162,12 @@ class Home:
     def passphrase_file(self, loaded: Settings) -> Path:
         """Raises: FailedPrecondition where a systemd credential is named and none was passed."""
         return sealed_file.passphrase_file(self.path, loaded.keys_passphrase_file, loaded.keys_credential)
+
+    def passphrase(self, loaded: Settings, *, create: bool = False) -> bytes:
+        """What opens the keys; `create` makes a random one in its file. Raises: FailedPrecondition."""
+        if loaded.keys_keyring:
+            return os_keyring.passphrase(loaded.keys_keyring)
+        return sealed_file.passphrase(self.passphrase_file(loaded), create=create)
 
     @property
     def addresses_file(self) -> Path:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from alliance import sealed_file
 from alliance.errors import AllianceError
 from hub.config import Home, Settings
 from hub.runtime.clock import utc_now
@@ -60,7 +59,7 @@ def _secrets(home: Home, settings: Settings) -> Check | None:
     from hub.pki.service import KEY_FILES
 
     files = [home.ca / name for name in KEY_FILES]
-    if not settings.keys_credential:
+    if not settings.keys_credential and not settings.keys_keyring:
         files.append(home.passphrase_file(settings))
     for file in files:
         if file.stat().st_mode & 0o077:
@@ -71,7 +70,7 @@ def _secrets(home: Home, settings: Settings) -> Check | None:
 def _keys(home: Home, settings: Settings) -> None:
     from hub.pki.service import load_log_key
 
-    load_log_key(home.log_key_file, sealed_file.passphrase(home.passphrase_file(settings), create=False))
+    load_log_key(home.log_key_file, home.passphrase(settings))
     _pki(home, settings)
 
 
@@ -83,7 +82,7 @@ def _pki(home: Home, settings: Settings) -> PkiService:
         alliance=settings.alliance_name,
         clock=utc_now,
         server=dt.timedelta(hours=settings.server_certificate_hours),
-        phrase=sealed_file.passphrase(home.passphrase_file(settings), create=False),
+        phrase=home.passphrase(settings),
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from alliance import sealed_file, tls
 from alliance import settings as settings_format
+from alliance import tls
 from alliance.errors import AlreadyExists
 from alliance.names import OperatorId, slug
 from hub.config import Home, Settings
@@ -52,7 +52,7 @@ def initialise(home: Home, settings: Settings, operator: OperatorId, *, offline_
 
         # A passphrase file that was named must be there; our own is made.
         named = settings.keys_passphrase_file.is_absolute() or bool(settings.keys_credential)
-        phrase = sealed_file.passphrase(partial.passphrase_file(settings), create=not named)
+        phrase = partial.passphrase(settings, create=not named)
         root = offline.create(offline_root, settings.alliance_name, utc_now()) if offline_root else None
         ca = pki.create(partial.ca, settings.alliance_name, utc_now(), phrase=phrase, root=root)
         _migrate(partial, settings)

@@ -131,7 +131,7 @@ def open_agent(home: Home) -> Iterator[Agent]:
     """
     settings, _ = home.load()
     limits.apply(settings)
-    secrets = keystore.load(home.keys_file, keystore.passphrase(home.passphrase_file(settings), create=False))
+    secrets = keystore.load(home.keys_file, home.passphrase(settings))
     with ExitStack() as stack:
         db = state.open_state(home.state_file)
         stack.callback(db.close)

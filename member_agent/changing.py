@@ -36,7 +36,7 @@ def require_nothing_waits(waiting: int) -> None:
 
 def change(home: Home, current: Settings, held: Secrets, hub: HubClient) -> Secrets:
     """Tells the hub, then keeps the new identity as this agent's own. Raises: AllianceError."""
-    phrase = keystore.passphrase(home.passphrase_file(current), create=False)
+    phrase = home.passphrase(current)
     made = _prepared(home, current, held, phrase)
     if made.signing_key == held.signing_key:
         # Cut off after this agent took it over.

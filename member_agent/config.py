@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from alliance import sealed_file, settings
+from alliance import os_keyring, sealed_file, settings
 from alliance.errors import FailedPrecondition, InvalidInput
+from member_agent import token_uri
 
 FILE = "agent.toml"
 ENV_PREFIX = "ALLIANCE_AGENT"
@@ -31,6 +32,8 @@ class Settings:
     hub_proxy: str = ""
     keys_passphrase_file: Path = Path("passphrase")
     keys_credential: str = ""
+    keys_keyring: str = ""
+    keys_pkcs11_uri: str = ""
     keys_rotate_days: int = 30
     limits_cpus: int = 0
     limits_memory_mb: int = 4096
@@ -43,6 +46,9 @@ class Settings:
             raise InvalidInput(
                 f"{self.hub_proxy!r} is not http://host:port", field="hub.proxy", remedy="mend it, or leave it empty"
             )
+        os_keyring.check(self.keys_keyring, self.keys_credential)
+        if self.keys_pkcs11_uri:
+            token_uri.parse(self.keys_pkcs11_uri)
         if self.keys_rotate_days < 0:
             raise InvalidInput("must not be negative", field="keys.rotate_days", remedy="use 0 for never")
         for field in ("limits_cpus", "limits_memory_mb"):
@@ -124,12 +130,22 @@ class Home:
         return self.path / "outbox.lock"
 
     @property
+    def renewing_lock(self) -> Path:
+        return self.path / "renewing.lock"
+
+    @property
     def sync_lock(self) -> Path:
         return self.path / "sync.lock"
 
     def passphrase_file(self, loaded: Settings) -> Path:
         """Raises: FailedPrecondition where a systemd credential is named and none was passed."""
         return sealed_file.passphrase_file(self.path, loaded.keys_passphrase_file, loaded.keys_credential)
+
+    def passphrase(self, loaded: Settings, *, create: bool = False) -> bytes:
+        """What opens the keys; `create` makes a random one in its file. Raises: FailedPrecondition."""
+        if loaded.keys_keyring:
+            return os_keyring.passphrase(loaded.keys_keyring)
+        return sealed_file.passphrase(self.passphrase_file(loaded), create=create)
 
     def load(self) -> tuple[Settings, dict[str, str]]:
         """Settings and their origins. Raises: FailedPrecondition where no agent has joined."""

@@ -17,7 +17,7 @@ from cryptography import x509
 
 from alliance import release, tls
 from alliance.errors import AllianceError, InvalidInput, NotAuthenticated, NotPermitted, Unavailable
-from member_agent import enrolment, explain, keystore
+from member_agent import channel_key, enrolment, explain, keystore, token_key
 from member_agent.app import Agent, open_agent
 from member_agent.clock import utc_now
 from member_agent.config import Home
@@ -44,7 +44,7 @@ def examine(home: Home) -> Iterator[Check]:
     try:
         settings, _ = home.load()
         yield Check(check="settings", found=str(home.settings_file))
-        keystore.load(home.keys_file, keystore.passphrase(home.passphrase_file(settings), create=False))
+        keystore.load(home.keys_file, home.passphrase(settings))
         yield Check(check="keys open", found=settings.hub_member)
     except AllianceError as error:
         yield Check(check="settings and keys", problem=error.message, remedy=error.remedy)
@@ -52,6 +52,7 @@ def examine(home: Home) -> Iterator[Check]:
     with open_agent(home) as agent:
         checks: tuple[tuple[str, Callable[[Agent], Check]], ...] = (
             ("certificate", _certificate),
+            ("channel key", _channel_key),
             ("proxy", _proxy),
             ("hub reachable", _reachable),
             ("tls inspection", _inspection),
@@ -72,6 +73,20 @@ def _certificate(agent: Agent) -> Check:
     ca = x509.load_pem_x509_certificate(agent.home.ca_file.read_bytes())
     left = peer.not_after - utc_now()
     return Check(check="certificate", found=f"{left.days} days left; CA {tls.fingerprint(ca)[:23]}...")
+
+
+def _channel_key(agent: Agent) -> Check:
+    """There, and the certificate's own; a token is opened for it."""
+    key = channel_key.of(agent.secrets, agent.settings.keys_pkcs11_uri)
+    if isinstance(key, token_key.TokenKey):
+        token_key.require(key)
+    if key.public_key() != enrolment.certificate(agent.secrets).public_key():
+        return Check(
+            check="channel key",
+            problem="the channel key is not the certificate's",
+            remedy='run "alliance-agent renew"',
+        )
+    return Check(check="channel key", found=channel_key.where(agent.secrets, agent.settings))
 
 
 def _proxy(agent: Agent) -> Check:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -19,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from alliance import anchors, canonical, channel, settings, tls
-from alliance.errors import AlreadyExists, Corrupt, NotAuthenticated
+from alliance.errors import AlreadyExists, Corrupt, InvalidInput, NotAuthenticated
 from alliance.join_code import JoinCode
 from alliance.v1 import enrolment_pb2, membership_pb2
-from member_agent import keystore
+from member_agent import channel_key, keystore
 from member_agent.config import Home, Settings
 from member_agent.hub_client import HubClient
 from member_agent.identity import Identity, private_der
@@ -43,31 +42,36 @@ class Joined:
     ca_fingerprint: str
 
 
-def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, proxy: str = "") -> Joined:
-    """Uses an invitation. Raises: AlreadyExists, NotPermitted, Unavailable, Corrupt."""
+def join(home: Home, code: JoinCode, chosen: Settings | None = None) -> Joined:
+    """Uses an invitation; `chosen` is what becomes of the settings, but for what the hub says.
+
+    Raises: AlreadyExists, InvalidInput, NotPermitted, Unavailable, Corrupt; NotAuthenticated from a token.
+    """
     if home.settings_file.exists():
         loaded, _ = home.load()
         raise AlreadyExists(
             f"this agent has joined as {loaded.hub_member}", reason="ALREADY_JOINED", remedy="use another --home"
         )
     home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    chosen = Settings(keys_passphrase_file=passphrase_file or Settings().keys_passphrase_file)
-    phrase = keystore.passphrase(home.passphrase_file(chosen), create=passphrase_file is None)
-    held = _prepared(home, code, phrase)
+    chosen = chosen or Settings()
+    chosen.validate()
+    phrase = home.passphrase(chosen, create=makes_passphrase(chosen))
+    held = _prepared(home, code, phrase, chosen)
     request = enrolment_pb2.EnrolRequest.FromString(held.pending)
     ca_pem = code.ca.public_bytes(serialization.Encoding.PEM)
     ledger = Ledger(home.ledger_file)
     try:
-        with HubClient(channel.open_channel(code.address, roots=ca_pem, proxy=proxy), ledger) as hub:
+        with HubClient(channel.open_channel(code.address, roots=ca_pem, proxy=chosen.hub_proxy), ledger) as hub:
             answer = hub.call(request, enrolment_pb2.EnrolResponse)
     finally:
         ledger.close()
     chain = tuple(answer.certificate_chain)
-    _check_answer(answer, code, held)
-    keystore.save(home.keys_file, held.with_channel(held.channel_key, chain), phrase)
+    _check_answer(answer, code, channel_key.of(held, chosen.keys_pkcs11_uri).public_key())
+    keystore.save(home.keys_file, held.with_chain(chain), phrase)
     home.ca_file.write_bytes(ca_pem)
     role = enrolment_pb2.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
-    joined = Settings(
+    joined = replace(
+        chosen,
         hub_address=answer.hub_address,
         hub_enrolment_address=code.address,
         hub_alliance=code.alliance,
@@ -75,8 +79,6 @@ def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, pro
         hub_agent=answer.agent,
         hub_role=role,
         hub_log_key=answer.log_key.hex(),
-        hub_proxy=proxy,
-        keys_passphrase_file=chosen.keys_passphrase_file,
     )
     # The settings file is what makes a home joined: it comes last, whole.
     partial = home.settings_file.with_suffix(".partial")
@@ -92,21 +94,40 @@ def join(home: Home, code: JoinCode, *, passphrase_file: Path | None = None, pro
     )
 
 
-def _prepared(home: Home, code: JoinCode, phrase: bytes) -> Secrets:
+def makes_passphrase(chosen: Settings) -> bool:
+    """Whether the passphrase is ours to make; one that was named must be there."""
+    return not chosen.keys_passphrase_file.is_absolute()
+
+
+def pending(home: Home, phrase: bytes, chosen: Settings) -> Secrets | None:
+    """The keys of a join or recovery that was cut off. Raises: InvalidInput where it meant another place for them."""
+    if not home.pending_join_file.exists():
+        return None
+    held = keystore.load(home.pending_join_file, phrase)
+    if bool(held.token_key) != bool(chosen.keys_pkcs11_uri):
+        raise InvalidInput(
+            f"the one that was cut off {'has' if held.token_key else 'has not'} its channel key in a token",
+            field="--pkcs11-uri",
+            remedy=f"repeat it as it was, or remove {home.pending_join_file.name} to begin anew",
+        )
+    return held
+
+
+def _prepared(home: Home, code: JoinCode, phrase: bytes, chosen: Settings) -> Secrets:
     """The keys and request of this code: those of a join that was cut off, or new ones."""
-    if home.pending_join_file.exists():
-        held = keystore.load(home.pending_join_file, phrase)
+    held = pending(home, phrase, chosen)
+    if held is not None:
         if enrolment_pb2.EnrolRequest.FromString(held.pending).invitation_secret == code.secret:
             return held
-    channel_key = tls.new_channel_key()
-    held = Secrets(
+        channel_key.discard(channel_key.of(held, chosen.keys_pkcs11_uri))
+    made = Secrets(
         signing_key=private_der(tls.new_channel_key()),
         sealing_key=X25519PrivateKey.generate().private_bytes_raw(),
-        channel_key=private_der(channel_key),
         data_key=os.urandom(32),
     )
-    identity = Identity(code.member, held)
-    request = tls.certificate_request(channel_key)
+    key = channel_key.make(chosen.keys_pkcs11_uri, made.data_key)
+    identity = Identity(code.member, made)
+    request = tls.certificate_request(key)
     public = identity.public
     signed = canonical.enrolment_bytes(
         code.alliance, code.member, canonical.sha256(request), public.signing_key, public.sealing_key
@@ -118,26 +139,19 @@ def _prepared(home: Home, code: JoinCode, phrase: bytes) -> Secrets:
         identity=enrolment_pb2.MemberIdentity(signing_key=public.signing_key, sealing_key=public.sealing_key),
         identity_signature=identity.sign(signed),
     )
-    pending = Secrets(
-        signing_key=held.signing_key,
-        sealing_key=held.sealing_key,
-        channel_key=held.channel_key,
-        data_key=held.data_key,
-        pending=message.SerializeToString(),
-    )
-    keystore.save(home.pending_join_file, pending, phrase)
-    return pending
+    made = channel_key.kept(made, key).with_pending(message.SerializeToString())
+    keystore.save(home.pending_join_file, made, phrase)
+    return made
 
 
-def _check_answer(answer: enrolment_pb2.EnrolResponse, code: JoinCode, held: Secrets) -> None:
+def _check_answer(answer: enrolment_pb2.EnrolResponse, code: JoinCode, key: PublicKeyTypes) -> None:
     """The certificate is ours, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
-    key = serialization.load_der_private_key(held.channel_key, password=None)
     try:
         Ed25519PublicKey.from_public_bytes(answer.log_key)
     except ValueError as error:
         raise _wrong_answer("the hub's answer has no log key") from error
     roots = code.ca.public_bytes(serialization.Encoding.PEM)
-    peer = check_chain(tuple(answer.certificate_chain), roots, alliance=code.alliance, key=key.public_key())
+    peer = check_chain(tuple(answer.certificate_chain), roots, alliance=code.alliance, key=key)
     if not peer.name == answer.member == code.member:
         raise _wrong_answer(f"the hub's certificate is for {peer.name}")
 
@@ -160,22 +174,26 @@ def _wrong_answer(what: str) -> Corrupt:
 
 def renew(home: Home, current: Settings, held: Secrets, hub: HubClient) -> Secrets:
     """A new certificate for a new key; the old pair works until this one is saved. Raises: AllianceError."""
-    key = tls.new_channel_key()
-    request = enrolment_pb2.RenewCertificateRequest(
-        request_id=str(uuid.uuid4()), certificate_request=tls.certificate_request(key)
-    )
-    answer = hub.call(request, enrolment_pb2.RenewCertificateResponse)
-    chain = tuple(answer.certificate_chain)
-    check_chain(chain, home.ca_file.read_bytes(), alliance=current.hub_alliance, key=key.public_key())
-    renewed = held.with_channel(private_der(key), chain)
-    keystore.save(home.keys_file, renewed, keystore.passphrase(home.passphrase_file(current), create=False))
+    with channel_key.renewing(home):
+        key = channel_key.make(current.keys_pkcs11_uri, held.data_key)
+        try:
+            request = enrolment_pb2.RenewCertificateRequest(
+                request_id=str(uuid.uuid4()), certificate_request=tls.certificate_request(key)
+            )
+            answer = hub.call(request, enrolment_pb2.RenewCertificateResponse)
+            chain = tuple(answer.certificate_chain)
+            check_chain(chain, home.ca_file.read_bytes(), alliance=current.hub_alliance, key=key.public_key())
+        except BaseException:
+            channel_key.discard(key)
+            raise
+        renewed = channel_key.kept(held, key, chain)
+        keystore.save(home.keys_file, renewed, home.passphrase(current))
     return renewed
 
 
 def is_superseded(home: Home, current: Settings, held: Secrets) -> bool:
     """Whether another process of this agent has renewed the certificate since `held` was read."""
-    phrase = keystore.passphrase(home.passphrase_file(current), create=False)
-    return keystore.load(home.keys_file, phrase).chain != held.chain
+    return keystore.load(home.keys_file, home.passphrase(current)).chain != held.chain
 
 
 def leave(home: Home, hub: HubClient) -> None:

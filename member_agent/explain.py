@@ -6,12 +6,12 @@ remedy and for nothing else.
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from alliance import canonical, channel
-from alliance.errors import Corrupt
 from alliance.v1 import enrolment_pb2 as pb
+from member_agent import channel_key
 from member_agent.clock import Clock, timestamp, utc_now
 from member_agent.config import Home, Settings
 from member_agent.hub_client import HubClient
@@ -27,7 +27,7 @@ def ask(home: Home, current: Settings, held: Secrets, ledger: Ledger, *, clock: 
 
     Raises: AllianceError where the hub does not answer, or refuses the question (a clock that is wrong, for one).
     """
-    request = question(held, current.hub_alliance, clock=clock)
+    request = question(held, current, clock=clock)
     opened = channel.open_channel(enrolment_address(current), roots=home.ca_file.read_bytes(), proxy=current.hub_proxy)
     with HubClient(opened, ledger) as hub:
         answer = hub.call(request, pb.ExplainCertificateResponse, timeout=SECONDS)
@@ -36,14 +36,12 @@ def ask(home: Home, current: Settings, held: Secrets, ledger: Ledger, *, clock: 
     return f"the hub refuses this agent's certificate: {answer.explanation}", answer.remedy
 
 
-def question(held: Secrets, alliance: str, *, clock: Clock) -> pb.ExplainCertificateRequest:
+def question(held: Secrets, current: Settings, *, clock: Clock) -> pb.ExplainCertificateRequest:
     """Signed with the certificate's own key, so that nobody asks about another's."""
-    key = serialization.load_der_private_key(held.channel_key, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Corrupt("the channel key is not P-256", reason="KEYS_CORRUPT", remedy="restore keys.sealed from a backup")
+    key = channel_key.of(held, current.keys_pkcs11_uri)
     now = timestamp(clock())
     micros = now.seconds * 1_000_000 + now.nanos // 1000
-    signed = canonical.explain_bytes(alliance, canonical.sha256(held.chain[0]), micros)
+    signed = canonical.explain_bytes(current.hub_alliance, canonical.sha256(held.chain[0]), micros)
     return pb.ExplainCertificateRequest(
         certificate_chain=held.chain, request_time=now, signature=key.sign(signed, ec.ECDSA(hashes.SHA256()))
     )

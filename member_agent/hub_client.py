@@ -16,14 +16,15 @@ import grpc
 from google.protobuf.message import Message
 
 from alliance import channel, release, tls
-from alliance.errors import LimitExceeded, Unavailable
+from alliance.errors import AllianceError, LimitExceeded, Unavailable
 from alliance.v1 import blob_pb2, membership_pb2
-from member_agent import egress
+from member_agent import channel_key, egress
 from member_agent.clock import Clock, utc_now
 from member_agent.config import Home, Settings
 from member_agent.evidence import Transcript
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
+from member_agent.token_key import Signer
 
 R = TypeVar("R", bound=Message)
 PAGE = 500
@@ -55,17 +56,24 @@ class HubClient:
     """A mutual TLS connection as this agent; use as a context manager."""
 
     def __init__(
-        self, opened: grpc.Channel, ledger: Ledger, *, clock: Clock = utc_now, transcript: Transcript | None = None
+        self,
+        opened: grpc.Channel,
+        ledger: Ledger,
+        *,
+        clock: Clock = utc_now,
+        transcript: Transcript | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._channel = opened
         self._ledger = ledger
         self._clock = clock
         self._transcript = transcript or Transcript()
+        self._signer = signer
 
     def call(self, request: Message, response: type[R], *, timeout: float = 30.0) -> R:
         """A unary call. Raises: NotPermitted before anything is sent; else what the hub answered."""
         permitted = self._passed(request)
-        with _explained():
+        with self._explained():
             answer = _patient(lambda: channel.call(self._channel, permitted.message, response, timeout=timeout))
         self._transcript.heard(answer)
         return answer
@@ -86,19 +94,19 @@ class HubClient:
         """Uploads a blob from `offset` on; in the ledger it is one line."""
         self._ledger.record_blob(blob, offset=offset, now=self._clock())
         parts, message, response = blob.parts(offset, progress), blob_pb2.UploadBlobRequest, blob_pb2.UploadBlobResponse
-        with _explained(), _unavailable_for_now():
+        with self._explained(), _unavailable_for_now():
             return channel.stream_in(self._channel, parts, message, response)
 
     def stream(self, request: Message, response: type[R], *, timeout: float | None = None) -> Iterator[R]:
         """A server-streaming call."""
         permitted = self._passed(request)
-        with _explained(), _unavailable_for_now():
+        with self._explained(), _unavailable_for_now():
             yield from channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
 
     def download(self, request: blob_pb2.DownloadBlobRequest) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
         """A blob: a message with its size, then chunks."""
         self._passed(request)
-        with _explained(), _unavailable_for_now():
+        with self._explained(), _unavailable_for_now():
             yield from channel.download(self._channel, request)
 
     def handshake(self) -> membership_pb2.HandshakeResponse:
@@ -107,7 +115,11 @@ class HubClient:
         return self.call(request, membership_pb2.HandshakeResponse)
 
     def ready(self, seconds: float) -> bool:
-        return channel.ready(self._channel, seconds)
+        """Whether a connection is up within the time. Raises: the error of a token that does not sign for it."""
+        up = channel.ready(self._channel, seconds)
+        if not up and (unsigned := self._unsigned()) is not None:
+            raise unsigned
+        return up
 
     def close(self) -> None:
         self._channel.close()
@@ -117,6 +129,25 @@ class HubClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _unsigned(self) -> AllianceError | None:
+        """Why the token did not sign the last handshake, if it did not."""
+        return self._signer.failure if self._signer else None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Says of a connection that did not come about what its user can do: gRPC only quotes its TLS library."""
+        try:
+            yield
+        except Unavailable as error:
+            if (unsigned := self._unsigned()) is not None:
+                raise unsigned from error
+            if error.remedy:
+                raise
+            for quoted, message, reason, remedy in _TLS_TROUBLE:
+                if quoted in error.message:
+                    raise Unavailable(message, reason=reason, remedy=remedy) from error
+            raise Unavailable(error.message, reason=error.reason, remedy='see "alliance-agent doctor"') from error
 
     def _passed(self, message: Message) -> egress.Permitted:
         permitted = egress.permit(message)
@@ -151,33 +182,18 @@ def _unavailable_for_now() -> Iterator[None]:
         raise Unavailable(error.message, reason=error.reason, remedy=error.remedy) from error
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Says of a connection that did not come about what its user can do: gRPC only quotes its TLS library."""
-    try:
-        yield
-    except Unavailable as error:
-        if error.remedy:
-            raise
-        for quoted, message, reason, remedy in _TLS_TROUBLE:
-            if quoted in error.message:
-                raise Unavailable(message, reason=reason, remedy=remedy) from error
-        raise Unavailable(error.message, reason=error.reason, remedy='see "alliance-agent doctor"') from error
-
-
 def connect(
     home: Home, settings: Settings, held: Secrets, ledger: Ledger, transcript: Transcript | None = None
 ) -> HubClient:
     """Dials the hub, directly or through the proxy; the connection is made by the first call."""
-    from cryptography.hazmat.primitives import serialization
-
-    key = serialization.load_der_private_key(held.channel_key, password=None)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    key = channel_key.of(held, settings.keys_pkcs11_uri)
+    signer = channel_key.signer(key)
     opened = channel.open_channel(
         settings.hub_address,
         roots=home.ca_file.read_bytes(),
-        key=pem,
+        key=None if signer else tls.private_pem(key),
+        sign=signer,
         chain=tls.chain_pem(held.chain),
         proxy=settings.hub_proxy,
     )
-    return HubClient(opened, ledger, transcript=transcript)
+    return HubClient(opened, ledger, transcript=transcript, signer=signer)

@@ -24,11 +24,13 @@ _PURPOSE = b"alliance/v1/keystore"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
     """`signing_key` and `channel_key`: PKCS#8 DER of P-256; `sealing_key`: X25519 raw; `data_key`: 32 bytes that
-    wrap what the agent's database must not show; `chain`: the channel certificate, DER, leaf first."""
+    wrap what the agent's database must not show; `chain`: the channel certificate, DER, leaf first. Where a token holds
+    the channel key, `channel_key` is empty and `token_key` its id there."""
 
     signing_key: bytes = field(repr=False)
     sealing_key: bytes = field(repr=False)
-    channel_key: bytes = field(repr=False)
+    channel_key: bytes = field(default=b"", repr=False)
+    token_key: bytes = b""
     data_key: bytes = field(repr=False)
     chain: tuple[bytes, ...] = ()
     # The enrolment in progress, so that a join that was cut off can be repeated to the byte.
@@ -36,22 +38,22 @@ class Secrets:
     # X25519 keys of earlier identities, 32 bytes each: what was sealed to them still opens.
     former_sealing_keys: bytes = field(default=b"", repr=False)
 
-    def with_channel(self, key: bytes, chain: tuple[bytes, ...]) -> Secrets:
-        return replace(self, channel_key=key, chain=chain, pending=b"")
+    def with_chain(self, chain: tuple[bytes, ...]) -> Secrets:
+        return replace(self, chain=chain, pending=b"")
 
     def with_pending(self, request: bytes) -> Secrets:
         return replace(self, pending=request)
 
 
-_SECRET_FIELDS = ("signing_key", "sealing_key", "channel_key", "data_key", "pending", "former_sealing_keys")
-
-
-def passphrase(file: Path, *, create: bool) -> bytes:
-    """The passphrase of this agent's keys. `create` makes a random one.
-
-    Raises: FailedPrecondition for a missing file or one that others may read.
-    """
-    return sealed_file.passphrase(file, create=create)
+_SECRET_FIELDS = (
+    "signing_key",
+    "sealing_key",
+    "channel_key",
+    "token_key",
+    "data_key",
+    "pending",
+    "former_sealing_keys",
+)
 
 
 def save(file: Path, held: Secrets, phrase: bytes) -> None:

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import os
 import uuid
-from pathlib import Path
+from dataclasses import replace
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from alliance import canonical, channel, settings, tls
 from alliance.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidInput
 from alliance.names import member_id
 from alliance.v1 import enrolment_pb2 as pb
-from member_agent import enrolment, keystore
+from member_agent import channel_key, enrolment, keystore
 from member_agent.backup import Backup
 from member_agent.clock import Clock, timestamp, utc_now
 from member_agent.config import Home, Settings
 from member_agent.enrolment import Joined
 from member_agent.hub_client import HubClient
-from member_agent.identity import Identity, private_der
+from member_agent.identity import Identity
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
 
@@ -48,45 +48,54 @@ def come_back(home: Home, current: Settings, held: Secrets, ledger: Ledger, *, c
     """A new certificate for this very agent, proved by the member identity. Raises: NotPermitted, Unavailable, Corrupt.
 
     The old pair stays until the new one is saved; a lost answer is one certificate of this agent more, for a key
-    that nobody has.
+    that nobody has. The old key is not needed: also a lost token is got over this way.
     """
-    key = tls.new_channel_key()
     identity = Identity(member_id(current.hub_member), held)
-    request = _request(identity, current.hub_alliance, current.hub_agent, tls.certificate_request(key), clock=clock)
     roots = home.ca_file.read_bytes()
-    opened = channel.open_channel(enrolment_address(current), roots=roots, proxy=current.hub_proxy)
-    with HubClient(opened, ledger) as hub:
-        answer = hub.call(request, pb.EnrolAgentResponse)
-    chain = tuple(answer.certificate_chain)
-    _check(answer, roots, private_der(key), alliance=current.hub_alliance, member=current.hub_member)
-    if answer.agent != current.hub_agent or answer.log_key.hex() != current.hub_log_key:
-        raise _wrong("the hub answered for another agent, or shows another log than before")
-    returned = held.with_channel(private_der(key), chain)
-    keystore.save(home.keys_file, returned, keystore.passphrase(home.passphrase_file(current), create=False))
+    with channel_key.renewing(home):
+        key = channel_key.make(current.keys_pkcs11_uri, held.data_key)
+        try:
+            csr = tls.certificate_request(key)
+            request = _request(identity, current.hub_alliance, current.hub_agent, csr, clock=clock)
+            opened = channel.open_channel(enrolment_address(current), roots=roots, proxy=current.hub_proxy)
+            with HubClient(opened, ledger) as hub:
+                answer = hub.call(request, pb.EnrolAgentResponse)
+            _check(answer, roots, key.public_key(), alliance=current.hub_alliance, member=current.hub_member)
+            if answer.agent != current.hub_agent or answer.log_key.hex() != current.hub_log_key:
+                raise _wrong("the hub answered for another agent, or shows another log than before")
+        except BaseException:
+            channel_key.discard(key)
+            raise
+        returned = channel_key.kept(held, key, tuple(answer.certificate_chain))
+        keystore.save(home.keys_file, returned, home.passphrase(current))
     return returned
 
 
-def recover(
-    home: Home, backup: Backup, *, passphrase_file: Path | None = None, proxy: str = "", clock: Clock = utc_now
-) -> Joined:
-    """Makes an empty home a new agent of the member. Raises: AlreadyExists, NotPermitted, Unavailable, Corrupt."""
+def recover(home: Home, backup: Backup, chosen: Settings | None = None, *, clock: Clock = utc_now) -> Joined:
+    """Makes an empty home a new agent of the member; `chosen` is what becomes of the settings.
+
+    Raises: AlreadyExists, InvalidInput, NotPermitted, Unavailable, Corrupt; NotAuthenticated from a token.
+    """
     if home.settings_file.exists():
         raise AlreadyExists("this home has an agent", reason="ALREADY_JOINED", remedy="use another --home")
     home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    chosen = Settings(keys_passphrase_file=passphrase_file or Settings().keys_passphrase_file)
-    phrase = keystore.passphrase(home.passphrase_file(chosen), create=passphrase_file is None)
+    chosen = chosen or Settings()
+    chosen.validate()
+    phrase = home.passphrase(chosen, create=enrolment.makes_passphrase(chosen))
     ledger = Ledger(home.ledger_file)
     try:
-        opened = channel.open_channel(backup.enrolment_address, roots=backup.ca, proxy=proxy)
+        opened = channel.open_channel(backup.enrolment_address, roots=backup.ca, proxy=chosen.hub_proxy)
         with HubClient(opened, ledger) as hub:
-            held, answer = _enrolled(hub, home, backup, phrase, clock)
+            held, answer = _enrolled(hub, home, backup, phrase, chosen, clock)
     finally:
         ledger.close()
-    _check(answer, backup.ca, held.channel_key, alliance=backup.alliance, member=backup.member)
+    key = channel_key.of(held, chosen.keys_pkcs11_uri)
+    _check(answer, backup.ca, key.public_key(), alliance=backup.alliance, member=backup.member)
     if answer.log_key != backup.log_key:
         raise _wrong("the hub shows another log than the one the backup was made under")
     role = pb.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
-    recovered = Settings(
+    recovered = replace(
+        chosen,
         hub_address=answer.hub_address,
         hub_enrolment_address=backup.enrolment_address,
         hub_alliance=backup.alliance,
@@ -94,10 +103,8 @@ def recover(
         hub_agent=answer.agent,
         hub_role=role,
         hub_log_key=answer.log_key.hex(),
-        hub_proxy=proxy,
-        keys_passphrase_file=chosen.keys_passphrase_file,
     )
-    keystore.save(home.keys_file, held.with_channel(held.channel_key, tuple(answer.certificate_chain)), phrase)
+    keystore.save(home.keys_file, held.with_chain(tuple(answer.certificate_chain)), phrase)
     home.ca_file.write_bytes(backup.ca)
     # As in joining, what makes a home one of an agent comes last, whole.
     partial = home.settings_file.with_suffix(".partial")
@@ -115,35 +122,29 @@ def recover(
 
 
 def _enrolled(
-    hub: HubClient, home: Home, backup: Backup, phrase: bytes, clock: Clock
+    hub: HubClient, home: Home, backup: Backup, phrase: bytes, chosen: Settings, clock: Clock
 ) -> tuple[Secrets, pb.EnrolAgentResponse]:
     """The request of a recovery that was cut off, or a new one; one that the hub never saw in time is made anew."""
-    held = _pending(home, backup, phrase)
-    if held is not None:
+    held = enrolment.pending(home, phrase, chosen)
+    if held is not None and held.signing_key == backup.signing_key:
         try:
             return held, hub.call(pb.EnrolAgentRequest.FromString(held.pending), pb.EnrolAgentResponse)
         except InvalidInput as error:
             if error.reason != "REQUEST_EXPIRED":
                 raise
-    key = tls.new_channel_key()
+    if held is not None:
+        channel_key.discard(channel_key.of(held, chosen.keys_pkcs11_uri))
     made = Secrets(
         signing_key=backup.signing_key,
         sealing_key=backup.sealing_key,
         former_sealing_keys=backup.former_sealing_keys,
-        channel_key=private_der(key),
         data_key=os.urandom(32),
     )
+    key = channel_key.make(chosen.keys_pkcs11_uri, made.data_key)
     request = _request(Identity(backup.member, made), backup.alliance, "", tls.certificate_request(key), clock=clock)
-    held = made.with_pending(request.SerializeToString())
+    held = channel_key.kept(made, key).with_pending(request.SerializeToString())
     keystore.save(home.pending_join_file, held, phrase)
     return held, hub.call(request, pb.EnrolAgentResponse)
-
-
-def _pending(home: Home, backup: Backup, phrase: bytes) -> Secrets | None:
-    if not home.pending_join_file.exists():
-        return None
-    held = keystore.load(home.pending_join_file, phrase)
-    return held if held.signing_key == backup.signing_key else None
 
 
 def _request(identity: Identity, alliance: str, agent: str, csr: bytes, *, clock: Clock) -> pb.EnrolAgentRequest:
@@ -157,14 +158,13 @@ def _request(identity: Identity, alliance: str, agent: str, csr: bytes, *, clock
     return request
 
 
-def _check(answer: pb.EnrolAgentResponse, roots: bytes, key: bytes, *, alliance: str, member: str) -> None:
+def _check(answer: pb.EnrolAgentResponse, roots: bytes, key: PublicKeyTypes, *, alliance: str, member: str) -> None:
     """The certificate is this member's, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
-    own = serialization.load_der_private_key(key, password=None)
     try:
         Ed25519PublicKey.from_public_bytes(answer.log_key)
     except ValueError as error:
         raise _wrong("the hub's answer has no log key") from error
-    peer = enrolment.check_chain(tuple(answer.certificate_chain), roots, alliance=alliance, key=own.public_key())
+    peer = enrolment.check_chain(tuple(answer.certificate_chain), roots, alliance=alliance, key=key)
     if (peer.name, peer.agent) != (member, answer.agent):
         raise _wrong(f"the hub's certificate is for {peer.name}, {peer.agent}")
 

@@ -192,7 +192,7 @@ def _restore(
         if verify:
             _verify(db, home, manifest, progress)
     missing = [name for name in (settings.keys_passphrase_file,) if not (home.path / name).exists()]
-    if settings.keys_credential:
+    if settings.keys_credential or settings.keys_keyring:
         missing = []
     return Restored(
         log_size=manifest["log_size"],

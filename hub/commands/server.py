@@ -27,6 +27,7 @@ def init(
     passphrase_file: Path | None = typer.Option(
         None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made in the home."
     ),
+    passphrase_keyring: str = typer.Option("", help="Instead: SERVICE/NAME of the passphrase in the system's keyring."),
     offline_root: Path | None = typer.Option(
         None, help="Make the root of trust in this folder, to be kept off this machine; the hub issues under it."
     ),
@@ -45,6 +46,7 @@ def init(
         database_url=database_url,
         membership_admission_cosigners=admission_cosigners,
         keys_passphrase_file=passphrase_file.absolute() if passphrase_file else None,
+        keys_keyring=passphrase_keyring or None,
     )
     named = operator_id(qualified("operators", operator))
     made = initialise(home(context), settings, named, offline_root=offline_root)

@@ -106,12 +106,10 @@ def restore(
 
 def _log_key(place: Home, settings: Settings) -> NoteKey:
     """The public half of the log's key."""
-    from alliance import sealed_file
     from alliance.checkpoint import NoteKey
     from hub.pki.service import load_log_key
 
-    phrase = sealed_file.passphrase(place.passphrase_file(settings), create=False)
-    key = load_log_key(place.log_key_file, phrase).public_key()
+    key = load_log_key(place.log_key_file, place.passphrase(settings)).public_key()
     return NoteKey(name=f"{settings.alliance_name}/log", public_key=key)
 
 

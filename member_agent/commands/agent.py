@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from alliance.output import show, show_one
-from member_agent.commands.options import JSON, home
+from member_agent.commands.options import JSON, chosen, home
 
 config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
@@ -19,6 +19,10 @@ def join(
     code_file: Path | None = typer.Option(None, help="The join code's file; without it, standard input."),
     passphrase_file: Path | None = typer.Option(
         None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made."
+    ),
+    passphrase_keyring: str = typer.Option("", help="Instead: SERVICE/NAME of the passphrase in the system's keyring."),
+    pkcs11_uri: str = typer.Option(
+        "", help="Make the channel key in this token: pkcs11:token=...?module-path=/...&pin-source=file:/..."
     ),
     proxy: str = typer.Option("", help="http://host:port of an HTTP CONNECT proxy."),
     as_json: bool = JSON,
@@ -34,9 +38,8 @@ def join(
         text = code_file.read_text() if code_file else sys.stdin.readline()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read {code_file}", field="--code-file", remedy="check the path") from error
-    joined = enrolment.join(
-        home(context), join_code.parse(text), passphrase_file=_absolute(passphrase_file), proxy=proxy
-    )
+    settings = chosen(passphrase_file, passphrase_keyring, pkcs11_uri, proxy)
+    joined = enrolment.join(home(context), join_code.parse(text), settings)
     show_one(dataclasses.asdict(joined), as_json=as_json)
     if not as_json:
         typer.echo("compare the CA fingerprint with your operator's, then start: alliance-agent run", err=True)
@@ -61,7 +64,7 @@ def run(context: typer.Context) -> None:
 def status(context: typer.Context, as_json: bool = JSON) -> None:
     """Who this agent is, what it holds, what waits; asks the hub only if it answers at once."""
     from alliance.errors import AllianceError
-    from member_agent import enrolment, locks
+    from member_agent import channel_key, enrolment, locks
     from member_agent.app import open_agent
     from member_agent.outbox import State
 
@@ -73,6 +76,7 @@ def status(context: typer.Context, as_json: bool = JSON) -> None:
             "alliance": agent.settings.hub_alliance,
             "hub": agent.settings.hub_address,
             "certificate_until": certificate.not_valid_after_utc.isoformat(),
+            "channel_key": channel_key.where(agent.secrets, agent.settings),
             "running": locks.holder(agent.home.daemon_lock) or "no",
             "audit_leaves": agent.log.size(),
             "outbox": {state.value: agent.outbox.count(state) for state in State},
@@ -112,8 +116,8 @@ def banks(context: typer.Context, as_json: bool = JSON) -> None:
 
 def renew(context: typer.Context, as_json: bool = JSON) -> None:
     """Get a new channel certificate for a new key, also after the old one ran out; `run` does it by itself."""
-    from alliance.errors import NotAuthenticated
-    from member_agent import enrolment, recovery
+    from alliance.errors import AllianceError, NotAuthenticated
+    from member_agent import channel_key, enrolment, recovery, token_key
     from member_agent.app import open_agent
 
     with open_agent(home(context)) as agent:
@@ -122,10 +126,17 @@ def renew(context: typer.Context, as_json: bool = JSON) -> None:
                 agent.follow_authorities(hub)
                 renewed = enrolment.renew(agent.home, agent.settings, agent.secrets, hub)
         except NotAuthenticated as error:
-            if error.reason != "CERTIFICATE_EXPIRED":
+            if error.reason not in ("CERTIFICATE_EXPIRED", token_key.MISSING):
                 raise
             renewed = recovery.come_back(agent.home, agent.settings, agent.secrets, agent.ledger)
         until = enrolment.certificate(renewed).not_valid_after_utc.isoformat()
+    if renewed.token_key:
+        try:
+            with open_agent(home(context)) as agent, agent.connect() as hub:
+                hub.handshake()
+                channel_key.settle(agent.home, agent.settings, agent.secrets)
+        except AllianceError as error:
+            typer.echo(f"renewed, but the former key is still in the token, until the next time: {error}", err=True)
     show_one({"certificate_until": until}, as_json=as_json)
 
 
@@ -175,7 +186,3 @@ def config_show(
             row["origin"] = origins[field.name]
         rows.append(row)
     show(rows, as_json=as_json)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path.resolve() if path else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from alliance.output import show, show_one
-from member_agent.commands.options import JSON, home
+from member_agent.commands.options import JSON, chosen, home
 
 identity = typer.Typer(no_args_is_help=True, help="The member identity: show it, back it up, change it.")
 agents = typer.Typer(no_args_is_help=True, help="The agents of this member.")
@@ -81,6 +81,10 @@ def recover(
     passphrase_file: Path | None = typer.Option(
         None, help="A file (mode 600) with the passphrase for the keys; without it, a random one is made."
     ),
+    passphrase_keyring: str = typer.Option("", help="Instead: SERVICE/NAME of the passphrase in the system's keyring."),
+    pkcs11_uri: str = typer.Option(
+        "", help="Make the channel key in this token: pkcs11:token=...?module-path=/...&pin-source=file:/..."
+    ),
     proxy: str = typer.Option("", help="http://host:port of an HTTP CONNECT proxy."),
     as_json: bool = JSON,
 ) -> None:
@@ -91,8 +95,8 @@ def recover(
 
     code = backup.parse_code(_code(code_file))
     opened, place = backup.unseal(backup.read(file), code), home(context)
-    passphrase = passphrase_file.resolve() if passphrase_file else None
-    recovered = recovery.recover(place, opened, passphrase_file=passphrase, proxy=proxy)
+    settings = chosen(passphrase_file, passphrase_keyring, pkcs11_uri, proxy)
+    recovered = recovery.recover(place, opened, settings)
     row: dict[str, object] = dataclasses.asdict(recovered)
     with open_agent(place) as agent, agent.connect() as hub:
         agent.audit(hub)

@@ -6,10 +6,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from member_agent.commands.options import home
+
+if TYPE_CHECKING:
+    from member_agent.config import Home, Settings
 
 service = typer.Typer(no_args_is_help=True, help="Run the agent as a system service.")
 # What ProtectHome= hides.
@@ -32,13 +36,13 @@ ProtectSystem=strict
 ProtectHome={protect_home}
 ReadWritePaths={home}
 PrivateTmp=yes
-PrivateDevices=yes
+PrivateDevices={private_devices}
 ProtectKernelTunables=yes
 ProtectControlGroups=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 LockPersonality=yes
 UMask=0077
-{limits}
+{limits}{custody}
 [Install]
 WantedBy=multi-user.target
 """
@@ -52,7 +56,7 @@ def install(
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the unit, write nothing."),
 ) -> None:
     """Write a hardened systemd unit with the configured CPU and memory caps."""
-    from alliance.errors import NotPermitted
+    from alliance.errors import NotAuthenticated, NotPermitted
 
     place = home(context)
     settings, _ = place.load()
@@ -61,14 +65,21 @@ def install(
     command = [*program, "--home", str(place.path.resolve()), "run"]
     limits = f"CPUQuota={100 * settings.limits_cpus}%\n" if settings.limits_cpus else ""
     limits += f"MemoryMax={settings.limits_memory_mb}M\n" if settings.limits_memory_mb else ""
-    used = (place.path.resolve(), place.passphrase_file(settings).resolve(), Path(command[0]).resolve())
+    credentials, files = _custody(place, settings)
+    custody = "".join(f"LoadCredentialEncrypted={name}\n" for name in credentials)
+    if settings.keys_pkcs11_uri:
+        # Starting again with a PIN that was refused would lock the token.
+        custody += f"RestartPreventExitStatus={NotAuthenticated.exit_code}\n"
+    used = (place.path.resolve(), Path(command[0]).resolve(), *files)
     text = UNIT.format(
         # Only a command line has variables.
         command=" ".join(_quoted(word).replace("$", "$$") for word in command),
         home=_quoted(place.path.resolve()),
         user=user or os.environ.get("SUDO_USER") or os.environ.get("USER") or "root",
         protect_home="no" if any(path.is_relative_to(home) for path in used for home in HOMES) else "yes",
+        private_devices="no" if settings.keys_pkcs11_uri else "yes",
         limits=limits,
+        custody=custody,
     )
     if dry_run:
         typer.echo(text, nl=False)
@@ -80,6 +91,20 @@ def install(
             f"cannot write {unit}: {error.strerror}", field="--unit", remedy="run as root, or name another --unit"
         ) from error
     typer.echo(f"wrote {unit}; now: systemctl daemon-reload && systemctl enable --now {unit.stem}")
+
+
+def _custody(place: Home, settings: Settings) -> tuple[list[str], list[Path]]:
+    """The credentials that systemd is to pass, and the files with secrets that the service reads."""
+    from member_agent import token_uri
+
+    credentials = [settings.keys_credential] if settings.keys_credential else []
+    own = not settings.keys_credential and not settings.keys_keyring
+    files = [place.passphrase_file(settings).resolve()] if own else []
+    if settings.keys_pkcs11_uri:
+        token = token_uri.parse(settings.keys_pkcs11_uri)
+        credentials += [token.credential] if token.credential else []
+        files += [] if token.credential else [token.pin_file().resolve()]
+    return credentials, files
 
 
 def _quoted(word: str | Path) -> str:

@@ -6,6 +6,7 @@ Outbound only; an HTTP CONNECT proxy is taken from the argument or, as gRPC does
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -29,6 +30,8 @@ from alliance.v1 import (
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
+# What signs a handshake, as gRPC calls it: the bytes, an algorithm, and where the signature or an error goes.
+Sign = Callable[[bytes, object, Callable[[bytes | Exception], None]], Callable[[], None]]
 FILES = (
     audit_pb2,
     blob_pb2,
@@ -66,18 +69,41 @@ def routes() -> dict[str, str]:
 
 
 def open_channel(
-    address: str, *, roots: bytes, key: bytes | None = None, chain: bytes | None = None, proxy: str = ""
+    address: str,
+    *,
+    roots: bytes,
+    key: bytes | None = None,
+    sign: Sign | None = None,
+    chain: bytes | None = None,
+    proxy: str = "",
 ) -> grpc.Channel:
     """A TLS channel that trusts `roots` only; with key and chain (PEM), a mutual one.
 
     Args:
+        sign: instead of a key: signs for one that is not to be had.
         proxy: "http://host:port" of an HTTP CONNECT proxy; empty follows the environment.
     """
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots, private_key=key, certificate_chain=chain)
+    if sign is None:
+        credentials = grpc.ssl_channel_credentials(root_certificates=roots, private_key=key, certificate_chain=chain)
+    else:
+        credentials = _signed_credentials(roots, sign, chain or b"")
     options = list(_OPTIONS)
     if proxy:
         options.append(("grpc.http_proxy", proxy))
     return grpc.secure_channel(address, credentials, options=options)
+
+
+def _signed_credentials(roots: bytes, sign: Sign, chain: bytes) -> grpc.ChannelCredentials:
+    """By gRPC's experimental way in (docs/adr/0014-authorities.md); the pinned version has it."""
+    from grpc import experimental
+
+    made: Any = experimental
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", made.ExperimentalApiWarning)
+        credentials: grpc.ChannelCredentials = made.ssl_channel_credentials_with_custom_signer(
+            private_key_sign_fn=sign, root_certificates=roots, certificate_chain=chain
+        )
+    return credentials
 
 
 def call(channel: grpc.Channel, request: Message, response: type[R], *, timeout: float = 30.0) -> R:

@@ -39,7 +39,7 @@ from member_agent.catalog.listings import listings
 from member_agent.catalog.model import ImportCounts, Origin, source_name
 from member_agent.catalog.service import CatalogService
 from member_agent.clock import utc_now
-from member_agent.config import Home
+from member_agent.config import Home, Settings
 from member_agent.hub_client import HubClient
 from member_agent.outbox import Drained
 from member_agent.screening import model, service
@@ -69,7 +69,7 @@ class AgentHome:
         """Joins in this process. Raises: AllianceError."""
         made = cls.at(code.member, folder)
         with quick_keys():
-            enrolment.join(made.home, code, proxy=proxy)
+            enrolment.join(made.home, code, Settings(hub_proxy=proxy))
         made.set("limits.memory_mb", 0)  # a cap would outlast the test, in the process of all tests
         return made
 

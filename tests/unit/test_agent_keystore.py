@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alliance import sealed_file
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, NotAuthenticated
 from member_agent import keystore
 from member_agent.keystore import Secrets
@@ -96,15 +97,15 @@ def test_a_save_cut_short_leaves_the_old_file(saved: Path, monkeypatch: pytest.M
 
 def test_a_passphrase_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "passphrase"
-    made = keystore.passphrase(file, create=True)
+    made = sealed_file.passphrase(file, create=True)
     assert len(made) >= 32
-    assert keystore.passphrase(file, create=True) == made == keystore.passphrase(file, create=False)
+    assert sealed_file.passphrase(file, create=True) == made == sealed_file.passphrase(file, create=False)
     file.chmod(0o640)
     with pytest.raises(FailedPrecondition) as error:
-        keystore.passphrase(file, create=False)
+        sealed_file.passphrase(file, create=False)
     assert error.value.reason == "PASSPHRASE_EXPOSED"
     with pytest.raises(FailedPrecondition) as error:
-        keystore.passphrase(tmp_path / "none", create=False)
+        sealed_file.passphrase(tmp_path / "none", create=False)
     assert error.value.reason == "PASSPHRASE_MISSING"
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from alliance import tls
 from alliance.v1 import membership_pb2
 from hub.pki import x509 as profile
-from member_agent import doctor, keystore
+from member_agent import channel_key, doctor, keystore
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, quick_keys
 from tests.kit.clock import ShiftedClock
 
@@ -45,7 +45,7 @@ def expel(scene: Scene) -> None:
 def certified_by_another(scene: Scene) -> None:
     """The agent holds a certificate of a CA of the same name: TLS refuses it."""
     settings, _ = scene.acme.home.load()
-    phrase = keystore.passphrase(scene.acme.home.passphrase_file(settings), create=False)
+    phrase = scene.acme.home.passphrase(settings)
     held = keystore.load(scene.acme.home.keys_file, phrase)
     key, ca_key, now = tls.new_channel_key(), tls.new_channel_key(), dt.datetime.now(dt.UTC)
     leaf = profile.leaf(
@@ -57,10 +57,9 @@ def certified_by_another(scene: Scene) -> None:
         not_before=now,
         not_after=now + dt.timedelta(days=1),
     )
-    der = serialization.Encoding.DER
-    private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    changed = channel_key.kept(held, key, (leaf.public_bytes(serialization.Encoding.DER),))
     with quick_keys():
-        keystore.save(scene.acme.home.keys_file, held.with_channel(private, (leaf.public_bytes(der),)), phrase)
+        keystore.save(scene.acme.home.keys_file, changed, phrase)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from alliance.join_code import JoinCode
 from alliance.names import MemberId
 from hub.membership.model import Role
 from member_agent import enrolment
+from member_agent.config import Settings
 from tests.kit.agents import AgentHome, alliance_of_agents
 from tests.kit.clock import ShiftedClock
 from tests.kit.hub import RunningHub, running_hub
@@ -167,7 +168,7 @@ def test_a_join_whose_answer_was_lost_is_finished_by_joining_again(
 ) -> None:
     code = hub.invite("acme")
     with pytest.raises(Unavailable):
-        enrolment.join(acme.home, code, proxy=cutting.url)
+        enrolment.join(acme.home, code, Settings(hub_proxy=cutting.url))
     assert cutting.cuts > 0
     ((_, key),) = enrolled(hub)
     assert not acme.home.settings_file.exists()

@@ -14,6 +14,7 @@ from alliance.errors import AllianceError, Corrupt, NotAuthenticated, NotPermitt
 from alliance.v1 import enrolment_pb2 as pb
 from member_agent import backup, enrolment, recovery
 from member_agent.backup import Backup
+from member_agent.config import Settings
 from tests.kit.agents import AgentAlliance, AgentHome, alive, alliance_of_agents, products, quick_keys
 from tests.kit.clock import ShiftedClock
 from tests.kit.watched_proxy import WatchedProxy
@@ -121,7 +122,7 @@ def test_a_recovery_whose_answer_was_lost_is_finished_by_the_same_command(two: A
     lost, home = two["acme"], AgentHome.at(two["acme"].member, tmp_path / "new")
     made = backed_up(lost)
     with WatchedProxy(cut=lambda: agents(lost) == 2) as proxy, quick_keys(), pytest.raises(Unavailable):
-        recovery.recover(home.home, made, proxy=proxy.url)
+        recovery.recover(home.home, made, Settings(hub_proxy=proxy.url))
     assert not home.home.settings_file.exists()
     finished = recovered(lost, made, tmp_path / "new")
     assert agents(lost) == 2
