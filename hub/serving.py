@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import signal
 from collections.abc import Callable, Collection, Mapping
@@ -150,7 +151,7 @@ class Hub:
             authenticate=services.membership.authenticate,
             require_one_suffices=self._approvals.require_one_suffices,
             streams=self._streams,
-            limits=Limits(_rates(settings)),
+            limits=Limits(_rates(settings), {name: rule.rate for name, rule in TABLE.items()}),
         )
         # The listeners know each other's address before they serve; ports may be chosen by the system.
         guard = Guard(runtime, Listener.MAIN)
@@ -276,8 +277,15 @@ class Hub:
         written.rename(self._home.addresses_file)
 
     def _housekeep(self) -> None:
-        with self._services.db.write() as tx:
+        """What only grows loses what nobody asks for any more."""
+        services, kept = self._services, dt.timedelta(days=self._settings.membership_certificate_record_days)
+        with services.db.write() as tx:
             forget_old(tx, now=micros(self._clock()))
+        with services.db.write() as tx:
+            services.pki.forget_expired(tx, kept=kept)
+        with services.db.write() as tx:
+            services.blobs.expire(tx, in_use=services.rounds.uses)
+        services.blobs.expire_parts()
 
 
 def _nobody() -> None:

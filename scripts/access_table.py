@@ -29,6 +29,8 @@ whether the batch is its own.
 - **Waiting**: whether a member may call that has enrolled and that not enough members have admitted yet.
 - **Two admins**: asked for as `approvals.two_admins` says, by default where there are two: one proposes, another
   approves ([how](../how-to/two-admins.md)). Of `IssueOperatorCertificate`, only for a new admin.
+- **Rate**: calls per second of one caller, ten of them at once, where an RPC has a rate of its own besides
+  `limits.calls_per_second`.
 - **Refused** with `ROLE_NOT_PERMITTED`, `MEMBER_SUSPENDED`, `NOT_ADMITTED`, `APPROVAL_NEEDED`,
   `WRONG_LISTENER` or `NO_ACCESS_RULE`."""
 FOREIGN = """
@@ -55,6 +57,7 @@ def _tables() -> Iterator[str]:
         "suspended",
         "waiting",
         "two admins",
+        "rate",
     ]
     for service, names in itertools.groupby(TABLE, key=lambda name: name.partition("/")[0]):
         yield from ("", f"## {service}", "", _row(head), _row(["---", "---", *[":-:"] * (len(head) - 2)]))
@@ -78,7 +81,7 @@ def _cells(name: str) -> list[str]:
         _mark(permitted=rule.while_unadmitted),
         _mark(permitted=rule.two_admins is not None),
     )
-    return [f"`{name.partition('/')[2]}`", listener, *who, *states]
+    return [f"`{name.partition('/')[2]}`", listener, *who, *states, f"{rule.rate:g}" if rule.rate else ""]
 
 
 def _mark(*, permitted: bool) -> str:

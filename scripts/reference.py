@@ -52,12 +52,16 @@ HUB_SETTINGS = {
     "membership_invitation_hours": "Life of an invitation that does not say its own.",
     "membership_admission_cosigners": "How many members sign another's admission; `init` fixes it in the log.",
     "membership_certificate_hours": "Life of an agent's channel certificate; it is renewed at two thirds.",
+    "membership_certificate_record_days": "How long the hub knows a certificate after its end; a day at least.",
     "ca_overlap_hours": "How long a new authority is announced, and the least time the old one is trusted after.",
     "approvals_two_admins": "Whether two admins expel, make admins and change authorities: auto, always or never.",
     "limits_calls_per_second": "Calls of one member or operator, at each hub process; ten times that at once.",
     "limits_enrolment_calls_per_second": "Calls from one network address where nobody is known yet. 0 is no limit.",
     "limits_streams": "Streams that one member may have open at once. 0 is no limit.",
     "limits_megabytes_per_second": "Bytes of one member to and from the hub; what is more waits. 0 is no limit.",
+    "limits_pending_megabytes": "MiB that a member may have at the hub unfinished or unpublished, each file counted as "
+    "one at least. 0 is no limit.",
+    "limits_pending_hours": "How long such an upload is kept after its last byte.",
     "fingerprints_segment_entries": "Entries of a bank after which its tail is packed into a segment.",
     "fingerprints_segment_bytes": "Sealed bytes after which it is.",
 }

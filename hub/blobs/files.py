@@ -2,7 +2,8 @@
 
 A part file belongs to one uploader and one digest, or to the hub itself; it becomes a blob by an atomic rename after
 its digest was checked and its bytes were synced. A crash leaves a part that resumes, or that the digest check refuses.
-Several hub replicas need a shared folder here.
+What is written to is locked; what nobody has written to for long is forgotten (`expire_parts`). Several hub replicas
+need a shared folder here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +25,7 @@ from alliance.names import Digest, MemberId
 from hub.blobs.model import StoredBlob
 
 CHUNK = 1 << 20
+_UPLOAD = re.compile(r"(?P<slug>.+)-(?P<digest>[0-9a-f]{64})\Z")
 
 
 class Part:
@@ -73,14 +77,27 @@ class BlobFiles:
         """The part, locked against a second upload of the same bytes. Raises: Conflict, Unavailable."""
         path = self._part(uploader, digest)
         with _disk_errors(), path.open("a+b", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise _in_progress() from error
             # The upload that held the lock until now may have made this very file a blob, or dropped it.
-            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                raise _in_progress()
+            if not _locked(file.fileno(), path):
+                raise in_progress()
             yield Part(file)
+
+    def parts_of(self, uploader: MemberId) -> dict[Digest, int]:
+        """The unfinished uploads of a member, and how many bytes are here of each. Raises: Unavailable."""
+        mine, found = uploader.partition("/")[2], dict[Digest, int]()
+        with _disk_errors(), os.scandir(self._parts) as entries:
+            for entry in entries:
+                named = _UPLOAD.match(entry.name)
+                if named is not None and named["slug"] == mine:
+                    with suppress(FileNotFoundError):
+                        found[Digest(bytes.fromhex(named["digest"]))] = entry.stat().st_size
+        return found
+
+    def expire_parts(self, *, before: float) -> int:
+        """Drops what was last written to before this time (seconds since the epoch) and is not in use: unfinished
+        uploads, and what a hub that was killed was making. Returns how many. Raises: Unavailable."""
+        with _disk_errors(), os.scandir(self._parts) as entries:
+            return sum(_dropped(Path(entry), before) for entry in entries)
 
     def complete(self, part: Part, uploader: MemberId, digest: Digest) -> None:
         """Checks the open part's digest and makes it a blob. Raises: Corrupt, and drops the part."""
@@ -102,6 +119,7 @@ class BlobFiles:
         path = self._parts / f"hub-{secrets.token_hex(8)}"
         try:
             with _disk_errors(), path.open("w+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
                 yield Making(self, Part(file), path)
         finally:
             path.unlink(missing_ok=True)
@@ -142,7 +160,12 @@ class BlobFiles:
     def pinned(self) -> Iterator[Pins]:
         """Blobs that stay readable here whatever is removed meanwhile."""
         with tempfile.TemporaryDirectory(dir=self._parts, prefix="hub-") as folder:
-            yield Pins(self, Path(folder))
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                yield Pins(self, Path(folder))
+            finally:
+                os.close(held)
 
     def _part(self, uploader: MemberId, digest: Digest) -> Path:
         return self._parts / f"{uploader.partition('/')[2]}-{digest.hex()}"
@@ -218,7 +241,37 @@ def chunk_at_hand(file: BinaryIO, offset: int, room: bytearray) -> memoryview | 
     return memoryview(room)[:size] if size else None
 
 
-def _in_progress() -> Conflict:
+def _dropped(path: Path, before: float) -> bool:
+    """Whether it was old, in nobody's use, and is no more."""
+    try:
+        if path.stat().st_mtime >= before:
+            return False
+        folder = path.is_dir()
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _locked(held, path) or os.fstat(held).st_mtime >= before:
+            return False
+        if folder:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return True
+    finally:
+        os.close(held)
+
+
+def _locked(file: int, path: Path) -> bool:
+    """Locks an open file; False where somebody else has it locked, or it is not what the path names any more."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def in_progress() -> Conflict:
     return Conflict("this blob is being uploaded by another call", reason="UPLOAD_IN_PROGRESS", remedy="retry later")
 
 

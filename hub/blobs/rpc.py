@@ -36,13 +36,15 @@ class BlobRpc:
         member, header = session.caller.member, await _header(requests)
         wanted = digest(header.digest, field="header.digest")
         self._service.check_size(header.size)
-        found = await session.read(lambda tx: self._service.uploaded(tx, member, wanted))
+        service = self._service
+        found, held = await session.read(lambda tx: (service.uploaded(tx, member, wanted), service.held(tx, member)))
         if found is not None:
             return pb.UploadBlobResponse(committed_size=found.size, complete=True)
-        size = await self._append(session, requests, member, wanted, header)
-        if size < header.size:
-            return pb.UploadBlobResponse(committed_size=size)
-        await session.write(lambda tx: self._service.register(tx, member, wanted, size))
+        with service.pending.reserved(member, wanted, header.size, held=held):
+            size = await self._append(session, requests, member, wanted, header)
+            if size < header.size:
+                return pb.UploadBlobResponse(committed_size=size)
+            await session.write(lambda tx: service.register(tx, member, wanted, size))
         session.runtime.metrics.blob_bytes.labels("in").inc(size)
         return pb.UploadBlobResponse(committed_size=size, complete=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,7 @@ from alliance.segments import MAX_BATCH_BYTES
 from hub.blobs import store
 from hub.blobs.files import BlobFiles
 from hub.blobs.model import StoredBlob
+from hub.blobs.pending import Pending
 from hub.membership.service import MembershipService
 from hub.runtime.clock import Clock, micros
 from hub.runtime.db import after_commit
@@ -28,8 +30,13 @@ def removable(tx: Connection) -> list[Digest]:
 
 
 class BlobService:
-    def __init__(self, files: BlobFiles, *, membership: MembershipService, clock: Clock) -> None:
+    """`pending` is the most a member may have uploaded that serves nothing yet, in bytes, and how long it is kept."""
+
+    def __init__(
+        self, files: BlobFiles, *, membership: MembershipService, clock: Clock, pending: tuple[int, dt.timedelta]
+    ) -> None:
         self.files = files
+        self.pending, self._kept = Pending(pending[0]), pending[1]
         self._membership = membership
         self._clock = clock
 
@@ -50,6 +57,19 @@ class BlobService:
             return None
         # An upload of what was just discarded may have lost its file to the removal; then it is sent again.
         return found if self.files.path(digest).exists() else None
+
+    def held(self, tx: Connection, uploader: MemberId) -> dict[Digest, int]:
+        """Sizes of what a member has here that serves nothing yet. Raises: Unavailable."""
+        return self.files.parts_of(uploader) | dict(store.pending(tx, uploader))
+
+    def expire(self, tx: Connection, *, in_use: Callable[[Connection, Digest], bool]) -> None:
+        """Forgets uploads that were never published. `in_use`: whether other than readers need the bytes."""
+        for digest, uploader in store.abandoned(tx, before=micros(self._clock() - self._kept)):
+            self.discard(tx, uploader, digest, in_use=partial(in_use, tx, digest))
+
+    def expire_parts(self) -> None:
+        """Forgets uploads that were never finished. Raises: Unavailable."""
+        self.files.expire_parts(before=(self._clock() - self._kept).timestamp())
 
     def register(self, tx: Connection, uploader: MemberId, digest: Digest, size: int) -> None:
         """Records a complete blob of this uploader; a second registration changes nothing."""

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, ForeignKey, LargeBinary, Select, Table, delete, exists, insert, or_, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Exists,
+    ForeignKey,
+    LargeBinary,
+    Select,
+    Table,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from alliance.names import Digest, GroupId, MemberId
@@ -81,9 +94,26 @@ def readers(tx: Connection, digest: Digest) -> list[GroupId]:
     return [GroupId(row.group_name) for row in rows]
 
 
+def pending(tx: Connection, member: MemberId) -> list[StoredBlob]:
+    """What this member uploaded and nobody may read."""
+    query = select(blob_table).join(uploader_table, uploader_table.c.digest == blob_table.c.digest)
+    rows = tx.execute(query.where(uploader_table.c.member == member, ~_is_read()))
+    return [StoredBlob(Digest(bytes(row.digest)), row.size) for row in rows]
+
+
+def abandoned(tx: Connection, *, before: int) -> list[tuple[Digest, MemberId]]:
+    """Uploads older than this that nobody may read, and whose they are."""
+    query = select(uploader_table).join(blob_table, blob_table.c.digest == uploader_table.c.digest)
+    rows = tx.execute(query.where(blob_table.c.create_time < before, ~_is_read()))
+    return [(Digest(bytes(row.digest)), MemberId(row.member)) for row in rows]
+
+
 def without_readers(tx: Connection) -> list[Digest]:
-    read = exists().where(reader_table.c.digest == blob_table.c.digest)
-    return [Digest(bytes(row.digest)) for row in tx.execute(select(blob_table.c.digest).where(~read))]
+    return [Digest(bytes(row.digest)) for row in tx.execute(select(blob_table.c.digest).where(~_is_read()))]
+
+
+def _is_read() -> Exists:
+    return exists().where(reader_table.c.digest == blob_table.c.digest)
 
 
 def _uploader(digest: Digest, member: MemberId) -> Select[tuple[bytes]]:

@@ -368,9 +368,10 @@ class RoundService:
         """Drops an update that is aggregated, or never will be; its digest stays in the round and in the log."""
         if len(update) == DIGEST_SIZE:
             sent = Digest(update)
-            self._blobs.discard(tx, member, sent, in_use=partial(self._needed, tx, sent))
+            self._blobs.discard(tx, member, sent, in_use=partial(self.uses, tx, sent))
 
-    def _needed(self, tx: Connection, digest: Digest) -> bool:
+    def uses(self, tx: Connection, digest: Digest) -> bool:
+        """Whether a round or a strategy needs these bytes, whoever uploaded them."""
         return round_store.needs(tx, digest) or store.is_state(tx, digest)
 
 

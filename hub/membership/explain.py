@@ -2,7 +2,7 @@
 
 TLS refuses a bad certificate with a closed socket, so its holder cannot know why. What is told is what a call would be
 told, in an order in which nothing is learned by forging: standing is looked up only for a certificate that leads to the
-alliance's authority and was issued here, and only its key's holder asks.
+alliance's authority and, as far as the hub knows yet, was issued here, and only its key's holder asks.
 """
 
 from __future__ import annotations
@@ -119,18 +119,19 @@ class ExplainService:
         return ""
 
     def _of_peer(self, tx: Connection, peer: Peer, now: dt.datetime) -> Explanation:
-        issued = self._pki.issued(tx, peer.serial)
-        if issued is None or (issued.subject, issued.agent) != (peer.name, peer.agent):
+        issued, expired = self._pki.issued(tx, peer.serial), now >= peer.not_after
+        # What is known of a certificate is forgotten some time after its end.
+        if (issued is None and not expired) or (issued and (issued.subject, issued.agent) != (peer.name, peer.agent)):
             return _said(State.NEVER_ISSUED, "this hub has no record of issuing the certificate", _JOIN)
         member = self._member(tx, peer)
         if member is not None and member.standing is Standing.EXPELLED:
             return _said(State.MEMBER_EXPELLED, f"{member.id} was expelled", _OPERATOR)
         if member is not None and member.standing is Standing.LEFT:
             return _said(State.MEMBER_LEFT, f"{member.id} left the alliance", _JOIN)
-        if issued.revoked:
+        if issued is not None and issued.revoked:
             remedy = f"{_RENEW}; if the agent was revoked, set up a new one" if member else "ask an admin for a new one"
             return _said(State.REVOKED, "the certificate was revoked", remedy)
-        if now >= peer.not_after:
+        if expired:
             return _said(State.EXPIRED, f"it expired at {peer.not_after:%Y-%m-%d %H:%M:%S} UTC", _RENEW)
         if now < peer.not_before:
             return _said(State.NOT_YET_VALID, f"not valid before {peer.not_before:%Y-%m-%d %H:%M:%S} UTC", _CLOCKS)

@@ -218,6 +218,11 @@ class PkiService:
         """Every certificate of one agent."""
         return store.revoke_all(tx, member, agent=agent, now=micros(self._clock()))
 
+    def forget_expired(self, tx: Connection, *, kept: dt.timedelta) -> int:
+        """Drops what is known of certificates that ended so long ago: none is asked about any more but by its holder,
+        who then hears that it has expired. Returns how many."""
+        return store.forget_expired(tx, before=micros(self._clock() - kept))
+
     def _seal(self, key: ec.EllipticCurvePrivateKey) -> bytes:
         return custody.seal(key, self._phrase, name=_key_name(key.public_key()))
 

@@ -110,6 +110,11 @@ def revoke_older(tx: Connection, subject: str, agent: str, *, serial: int, now: 
     return tx.execute(update(certificate_table).where(older).values(revoke_time=now)).rowcount
 
 
+def forget_expired(tx: Connection, *, before: int) -> int:
+    """Drops what ended before this time; returns how many."""
+    return tx.execute(delete(certificate_table).where(certificate_table.c.not_after < before)).rowcount
+
+
 def live_by_issuer(tx: Connection, now: int) -> dict[str, int]:
     """How many certificates of each authority are good now."""
     rows = tx.execute(

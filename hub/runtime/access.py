@@ -34,6 +34,8 @@ class Rule:
     while_unadmitted: bool = False
     # Of which requests two admins are asked for (hub/approvals, where the policy is).
     two_admins: Callable[[Message], bool] | None = None
+    # A rate of its own, per caller and second, for what costs all others much; 0: counted among all calls only.
+    rate: float = 0.0
 
     def check(self, caller: Caller, listener: Listener) -> None:
         """Raises: NotAuthenticated, NotPermitted."""
@@ -110,7 +112,8 @@ TABLE: Mapping[str, Rule] = {
     "alliance.v1.MembershipService/AddGroupMember": Rule(who=_OPERATORS),
     "alliance.v1.MembershipService/ListGroups": Rule(who=_EVERYONE),
     "alliance.v1.KeyService/GetGroupKey": Rule(who=MEMBERS),
-    "alliance.v1.KeyService/CreateEpoch": Rule(who=MEMBERS),
+    # Every other member seals anew under it.
+    "alliance.v1.KeyService/CreateEpoch": Rule(who=MEMBERS, rate=1.0),
     "alliance.v1.KeyService/AddWraps": Rule(who=MEMBERS),
     "alliance.v1.BlobService/GetUpload": Rule(who=MEMBERS),
     "alliance.v1.BlobService/UploadBlob": Rule(who=MEMBERS),

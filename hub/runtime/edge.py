@@ -167,7 +167,7 @@ class Edge:
             _require_rate(runtime, peer, context)
             with runtime.db.write(shared=True) if mutates else runtime.db.read() as tx:
                 caller = _admit(runtime, name, self._listener, peer, tx)
-                runtime.limits.call(caller.name)
+                runtime.limits.call(caller.name, name)
                 _check_version(context)
                 request = parse(raw)
                 if mutates:
@@ -323,7 +323,7 @@ async def _session(runtime: Runtime, name: str, listener: Listener, context: Con
     _require_rate(runtime, peer, context)
     session = Session(runtime, name, listener, peer, ANONYMOUS)
     await session.recheck()
-    runtime.limits.call(session.caller.name)
+    runtime.limits.call(session.caller.name, name)
     return session
 
 

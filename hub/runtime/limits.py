@@ -1,9 +1,10 @@
 """How much one caller may ask of the hub, so that none takes it away from the others: token buckets by caller.
 
-Calls beyond the rate are refused with the time to wait (RESOURCE_EXHAUSTED, RetryInfo); so are streams beyond the
-number that may be open at once. Bytes are not refused but slowed down: the stream waits, and flow control makes its
-other end wait. A member's agents share its bucket; on the enrolment listener, where nobody is known, callers are
-counted by network address. Every hub process counts for itself. A rate of 0 is no limit.
+Calls beyond the rate are refused with the time to wait (RESOURCE_EXHAUSTED, RetryInfo), some by a rate of their RPC's
+own besides (`access.Rule.rate`); so are streams beyond the number that may be open at once. Bytes are not refused but
+slowed down: the stream waits, and flow control makes its other end wait. A member's agents share its bucket; on the
+enrolment listener, where nobody is known, callers are counted by network address. Every hub process counts for itself.
+A rate of 0 is no limit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import ipaddress
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from alliance.errors import LimitExceeded
@@ -76,9 +77,12 @@ class Buckets:
 
 
 class Limits:
-    """All limits of one hub process."""
+    """All limits of one hub process; `of_methods` are the rates that RPCs have of their own."""
 
-    def __init__(self, rates: Rates, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rates: Rates, of_methods: Mapping[str, float], *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._of_methods = {method: Buckets(rate, now=now) for method, rate in of_methods.items() if rate}
         self._calls = Buckets(rates.calls, now=now)
         self._enrolment = Buckets(rates.enrolment_calls, now=now)
         self._bytes = Buckets(rates.bytes, now=now)
@@ -90,9 +94,13 @@ class Limits:
         """Before the caller is known to be who it says: asks, and takes nothing. Raises: LimitExceeded."""
         _require(max(self._calls.wait(name, 1.0), self._bytes.wait(name, 0.0) - TOLERATED_DEBT_SECONDS))
 
-    def call(self, name: str) -> None:
-        """One call of a caller that was let in."""
+    def call(self, name: str, method: str) -> None:
+        """One call of a caller that was let in. Raises: LimitExceeded, by the method's own rate."""
         self._calls.take(name, 1.0)
+        own = self._of_methods.get(method)
+        if own is not None:
+            _require(own.wait(name, 1.0))
+            own.take(name, 1.0)
 
     def moved(self, name: str, size: int) -> None:
         """Bytes of a call that is over: what is too much makes the next calls wait."""

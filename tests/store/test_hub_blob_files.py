@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,34 @@ def test_a_pinned_blob_outlives_its_removal(files: BlobFiles, tmp_path: Path) ->
         with pytest.raises(Unavailable):
             pins.add(Digest(bytes(32)))
     assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_parts_that_nobody_wrote_to_for_long_are_dropped_unless_somebody_has_them(files: BlobFiles) -> None:
+    idle, busy, fresh = (Digest(canonical.sha256(name)) for name in (b"idle", b"busy", b"fresh"))
+    for digest in (idle, busy):
+        with files.open_part(ACME, digest) as part:
+            part.append(b"12345")
+    with files.open_part(ACME, busy), files.make() as making, files.pinned() as pins:
+        making.append(DATA)
+        pins.add(files.put(b"pinned"))
+        later = time.time() + 1
+        assert files.expire_parts(before=later - 100) == 0
+        assert files.parts_of(ACME) == {idle: 5, busy: 5}
+        assert files.expire_parts(before=later) == 1
+        assert files.parts_of(ACME) == {busy: 5}
+        with files.open_part(ACME, fresh) as part:
+            part.append(b"1")
+        assert making.finish().digest == DIGEST
+        assert pins.path(files.put(b"pinned")).read_bytes() == b"pinned"
+    assert files.parts_of(ACME) == {busy: 5, fresh: 1}
+    assert files.parts_of(MemberId("members/acme-2")) == {}
+
+
+def test_what_a_killed_hub_was_making_is_dropped_in_time(files: BlobFiles, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    (parts / "hub-0011223344556677").write_bytes(b"half a model")
+    (parts / "hub-pins").mkdir()
+    (parts / "hub-pins" / "pinned").write_bytes(b"a second name")
+    assert files.expire_parts(before=time.time() - 100) == 0
+    assert files.expire_parts(before=time.time() + 1) == 2
+    assert list(parts.iterdir()) == []

@@ -28,7 +28,7 @@ def time() -> Time:
 def made(time: Time, **rates: float) -> Limits:
     chosen = {"calls": 0.0, "enrolment_calls": 0.0, "bytes": 0.0} | rates
     streams = int(chosen.pop("streams", 0))
-    return Limits(Rates(streams=streams, **chosen), now=time)
+    return Limits(Rates(streams=streams, **chosen), {"rare": 0.1}, now=time)
 
 
 def calls_until_refused(limits: Limits, name: str) -> tuple[int, LimitExceeded]:
@@ -37,7 +37,7 @@ def calls_until_refused(limits: Limits, name: str) -> tuple[int, LimitExceeded]:
             limits.require_call(name)
         except LimitExceeded as error:
             return count, error
-        limits.call(name)
+        limits.call(name, "")
     raise AssertionError("never refused")
 
 
@@ -62,11 +62,23 @@ def test_nobody_pays_for_another_nor_for_what_was_not_let_in(time: Time) -> None
     assert calls_until_refused(limits, "members/acme")[0] == BURST_SECONDS
 
 
+def test_a_method_may_have_a_rate_of_its_own(time: Time) -> None:
+    limits = made(time)
+    limits.call("members/acme", "rare")
+    with pytest.raises(LimitExceeded) as caught:
+        limits.call("members/acme", "rare")
+    assert math.isclose(caught.value.retry_seconds, 10.0)
+    limits.call("members/acme", "often")
+    limits.call("members/zoo", "rare")
+    time.now += 10.0 + 1e-9
+    limits.call("members/acme", "rare")
+
+
 def test_no_rate_is_no_limit(time: Time) -> None:
     limits = made(time)
     for _ in range(1000):
         limits.require_call("members/acme")
-        limits.call("members/acme")
+        limits.call("members/acme", "")
         limits.enrolment_call("ipv4:192.0.2.1:5000")
         limits.moved("members/acme", 10**12)
     with limits.stream("members/acme"), limits.stream("members/acme"):

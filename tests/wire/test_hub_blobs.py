@@ -289,6 +289,19 @@ def test_an_upload_is_cut_when_its_member_is_suspended(three: Alliance) -> None:
     assert three.hub.services.blobs.files.part_size(member.name, canonical.sha256(data)) == CHUNK
 
 
+def test_what_open_uploads_have_announced_counts_as_pending(tmp_path: Path) -> None:
+    with alliance(members=1, folder=tmp_path, limits_pending_megabytes=4) as made:
+        member, data = made.members[0], os.urandom(3 * CHUNK)
+        upload = OpenUpload(member, header(data))
+        upload.send(data[:CHUNK], until=CHUNK)
+        with pytest.raises(LimitExceeded, match="4 MiB"):
+            member.upload(os.urandom(2 * CHUNK))
+        with pytest.raises(Conflict):
+            member.upload(data, offset=CHUNK)
+        assert member.upload(os.urandom(CHUNK)).complete
+        upload.finish()
+
+
 def test_an_upload_that_is_open_when_the_hub_stops_is_cut_and_keeps_what_came(three: Alliance) -> None:
     member, data = three.members[0], os.urandom(2 * CHUNK)
     upload = OpenUpload(member, header(data))
