@@ -7,7 +7,6 @@ import csv
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,11 +152,9 @@ def test_a_proxy_that_refuses_is_a_clear_failure(one: AgentAlliance) -> None:
 
 def test_too_little_memory_is_a_clear_failure(one: AgentAlliance) -> None:
     one["acme"].set("limits.memory_mb", 16)
-    started = time.monotonic()
     refused = one["acme"].run_cli("sync", check=9)
     assert refused.stderr.startswith("error: limits.memory_mb: ")
     assert refused.stderr.count("\n") == 1
-    assert time.monotonic() - started < 20
 
 
 def test_a_bank_of_others_is_not_there(one: AgentAlliance) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.kit.agents import AgentAlliance, AgentHome, alive, alliance_of_agents
 from tests.kit.hub_process import HubProcess, free_address
 from tests.kit.keys import request_id
 from tests.kit.lying_hub import LyingHub
+from tests.kit.waiting import eventually
 
 SHOP = products(6)
 
@@ -22,13 +22,6 @@ SHOP = products(6)
 def two(tmp_path: Path) -> Iterator[AgentAlliance]:
     with alliance_of_agents({"acme": "brand", "bigmart": "marketplace"}, folder=tmp_path) as running:
         yield running
-
-
-def eventually(holds: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
 
 
 def holds_alive(home: AgentHome, count: int) -> Callable[[], bool]:
@@ -59,13 +52,13 @@ def test_a_daemon_shares_the_key_drains_the_outbox_and_syncs_on_hints(tmp_path: 
             eventually(lambda: bigmart.home.banks_file.exists(), "banks are there")
             eventually(lambda: held(bigmart) > 0, "a bank is held")
             eventually(holds_alive(bigmart, 6), "what was published is there")
-            # A second publish reaches the other within seconds, by a hint alone.
+            # A second publish reaches the other by a hint alone.
             acme.import_csv(products(9))
             acme.publish()
-            eventually(holds_alive(bigmart, 9), "a hint brings what is new", seconds=10)
+            eventually(holds_alive(bigmart, 9), "a hint brings what is new")
             # A newcomer is wrapped in by whoever is online.
             late = two.newcomer("late")
-            eventually(lambda: has_key(late, two), "the newcomer has the key", seconds=10)
+            eventually(lambda: has_key(late, two), "the newcomer has the key")
             assert (publishing.terminate(), reading.terminate()) == (0, 0)
 
 
@@ -122,7 +115,7 @@ def test_a_daemon_finds_a_hub_that_was_killed_and_came_back(tmp_path: Path) -> N
             daemon.wait_for("connected")
             acme.import_csv(products(entries))
             acme.publish()
-            eventually(lambda entries=entries: held(bigmart) == entries, "a hint brings it", seconds=10)  # type: ignore[misc]  # because mypy cannot infer a bound default
+            eventually(lambda entries=entries: held(bigmart) == entries, "a hint brings it")  # type: ignore[misc]  # because mypy cannot infer a bound default
             end()
             # The pauses start small each time: what went well is not held against the hub.
             assert daemon.wait_for("hub_unreachable")["retry_in"] <= 1.0

@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.kit.waiting import eventually
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TUTORIAL = "tutorial/first-alliance.md"
@@ -37,7 +38,6 @@ CONTINUING = (
     "how-to/two-admins.md",
 )
 DONE = "--- done"
-SECONDS = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +152,15 @@ class Shell:
 
     def _await_start(self) -> None:
         """A reader takes a moment before the next command; so do we."""
-        ends = time.monotonic() + SECONDS
-        while True:
+
+        def answers() -> bool:
             try:
                 socket.create_connection(("127.0.0.1", self._port)).close()
-                return
             except ConnectionRefusedError:
-                assert time.monotonic() < ends, (self.folder / "hub.log").read_text()
-                time.sleep(0.05)
+                return False
+            return True
+
+        eventually(answers, "the hub of hub.log")
 
     def close(self) -> None:
         """Ends the shell and all that it started."""

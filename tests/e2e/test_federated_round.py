@@ -12,7 +12,8 @@ import pytest
 from alliance.gains import gain
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents
-from tests.kit.federation import ended, trigger
+from tests.kit.federation import ended, shown, trigger
+from tests.kit.waiting import eventually
 
 MEMBERS = {"acme": "brand", "bigmart": "marketplace", "office": "regulator"}
 BAD = ("login", "verify", "secure-update", "free-gift", "account-limited")
@@ -49,7 +50,7 @@ def test_members_train_together_and_each_sees_its_gain(tmp_path: Path) -> None:
             joined(made, made[name], tmp_path, seed)
         with made["acme"].daemon(), made["bigmart"].daemon(), made["office"].daemon():
             started = trigger(made.hub, "detectors/fake-shops", quorum=3, seconds=60)
-            done = ended(made.hub, started.name, seconds=60)
+            done = ended(made.hub, started.name)
         assert done.state == pb.ROUND_STATE_RELEASED, done
         assert {p.state for p in done.participants} == {pb.PARTICIPANT_STATE_EVALUATED}
         for name in MEMBERS:
@@ -77,7 +78,7 @@ def test_a_member_without_the_file_declines_and_the_others_go_on(tmp_path: Path)
         (tmp_path / "urls-2.csv").unlink()
         with made["acme"].daemon(), made["bigmart"].daemon(), made["office"].daemon():
             _present(made, 3)
-            done = ended(made.hub, trigger(made.hub, "detectors/fake-shops", quorum=2, seconds=60).name, seconds=60)
+            done = ended(made.hub, trigger(made.hub, "detectors/fake-shops", quorum=2, seconds=60).name)
         assert done.state == pb.ROUND_STATE_RELEASED, done
         states = {p.member: p.state for p in done.participants}
         assert states["members/office"] == pb.PARTICIPANT_STATE_REFUSED
@@ -96,25 +97,21 @@ def test_an_agent_killed_in_training_comes_back_and_the_same_round_ends(tmp_path
                 _recruited(made, started.name)
                 killed.process.kill()
             with made["office"].daemon():
-                done = ended(made.hub, started.name, seconds=90)
+                done = ended(made.hub, started.name)
         assert done.state == pb.ROUND_STATE_RELEASED, done
 
 
 def _present(made: AgentAlliance, count: int) -> None:
     """Waits until the hub counts so many members as connected."""
-    members, ends = [agent.member for agent in made.agents.values()], time.monotonic() + 30
-    while True:
+    members = [agent.member for agent in made.agents.values()]
+
+    def present() -> bool:
         with made.hub.services.db.read() as tx:
-            found = made.hub.services.membership.present(tx, members, now=time.time_ns() // 1000)
-        if len(found) == count:
-            return
-        assert time.monotonic() < ends
-        time.sleep(0.02)
+            return len(made.hub.services.membership.present(tx, members, now=time.time_ns() // 1000)) == count
+
+    eventually(present, f"{count} members")
 
 
 def _recruited(made: AgentAlliance, name: str) -> None:
     """Waits until the round has its slots."""
-    ends = time.monotonic() + 30
-    while not made.hub.admin.call(pb.GetRoundRequest(name=name), pb.GetRoundResponse).round.participants:
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    eventually(lambda: list(shown(made.hub, name).participants), "the slots")

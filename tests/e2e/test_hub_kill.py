@@ -28,6 +28,7 @@ from tests.kit.checks import recomputed_head
 from tests.kit.hub_cli import Serving, run
 from tests.kit.keys import Sealed, request_id
 from tests.kit.member import RawMember
+from tests.kit.waiting import eventually
 
 KILLS = 4
 DEADLINE_S = 60.0
@@ -155,9 +156,7 @@ def check(publishers: list[Publisher], bank: BankId, home: Path) -> None:
         batches[entry.seq].data if entry.HasField("batch") else b"" for entry, _ in unpacked
     ]
 
-    deadline = time.monotonic() + DEADLINE_S
-    while pending_leaves(home) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually(lambda: not pending_leaves(home), "the last leaf")
     logged = Counter(event.partition(":")[0] for event in events(reader))
     assert (logged["batch_published"], logged["rows_withdrawn"]) == (len(batches), len(tombstones))
 

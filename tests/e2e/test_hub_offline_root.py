@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from alliance import anchors, join_code
 from tests.kit.agents import AgentHome
 from tests.kit.hub_cli import Serving, run
 from tests.kit.hub_process import free_address
+from tests.kit.waiting import eventually
 
 
 class Offline:
@@ -49,9 +49,7 @@ class Offline:
         return signed
 
     def wait_for(self, phase: str, authority: str) -> None:
-        ends = time.monotonic() + 30
-        while self.authorities().get(phase, {}).get("authority") != authority:
-            assert time.monotonic() < ends, f"{authority} is {phase} in time"
+        eventually(lambda: self.authorities().get(phase, {}).get("authority") == authority, f"{authority} as {phase}")
 
     def join(self, name: str) -> AgentHome:
         code = self.hub("member", "invite", name, "--role", "brand")["join_code"]

@@ -28,8 +28,8 @@ from tests.kit.federation import ENDED, Trainee, create_detector, plus, spec
 from tests.kit.hub_cli import run
 from tests.kit.hub_process import HubProcess, free_address
 from tests.kit.member import RawMember
+from tests.kit.waiting import eventually
 
-SECONDS = 40.0
 LARGE = 2_000_000
 ATTEMPTS = 5
 SMALL_SPEC = spec()
@@ -87,11 +87,11 @@ class World:
         return list(self.operator.call(pb.ListRoundsRequest(page_size=100), pb.ListRoundsResponse).rounds)
 
     def until(self, name: str, wanted: Callable[[pb.Round], bool], *, pause: float = 0.01) -> pb.Round:
-        ends = time.monotonic() + SECONDS
-        while not wanted(found := self.round(name)):
-            assert time.monotonic() < ends, found
-            time.sleep(pause)
-        return found
+        def found() -> pb.Round | None:
+            seen = self.round(name)
+            return seen if wanted(seen) else None
+
+        return eventually(found, f"what {name} should become", pause=pause)
 
     def stored_states(self) -> list[str]:
         """The states of all rounds, oldest first, as the dead hub left them."""
@@ -118,8 +118,8 @@ class World:
 
 def events(reader: RawMember, subject: str) -> Counter[str]:
     """What the log says about a subject, once everything queued is in it."""
-    ends = time.monotonic() + SECONDS
-    while True:
+
+    def logged() -> Counter[str] | None:
         request, found = audit_pb2.ListLeavesRequest(page_size=1000), Counter[str]()
         while True:
             page = reader.call(request, audit_pb2.ListLeavesResponse)
@@ -127,10 +127,9 @@ def events(reader: RawMember, subject: str) -> Counter[str]:
             found.update(leaf.event for leaf in leaves if leaf.subject == subject)
             request.page_token = page.next_page_token
             if not request.page_token:
-                break
-        if found["round_released"] or time.monotonic() > ends:
-            return found
-        time.sleep(0.05)
+                return found if found["round_released"] else None
+
+    return eventually(logged, f"the release of {subject} in the log", pause=0.05)
 
 
 @pytest.fixture
@@ -248,10 +247,7 @@ def test_a_schedule_due_while_the_hub_was_down_starts_once(world: World) -> None
 def test_a_schedule_due_just_before_the_kill_is_not_started_twice(world: World) -> None:
     detector = detector_of(world, SMALL_SPEC)
     scheduled(world, detector, in_seconds=0.3)
-    ends = time.monotonic() + SECONDS
-    while not world.rounds():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    eventually(world.rounds, "the schedule's round", pause=0.01)
     world.killed()
     world.back()
     world.watch(detector)
@@ -260,10 +256,7 @@ def test_a_schedule_due_just_before_the_kill_is_not_started_twice(world: World) 
 
 def check_started_once(world: World, detector: str) -> None:
     """One round, also after the runner has looked at the schedule again."""
-    ends = time.monotonic() + SECONDS
-    while not (found := world.rounds()):
-        assert time.monotonic() < ends
-        time.sleep(0.02)
+    found = eventually(world.rounds, "the schedule's round")
     world.check_released(found[0].name, detector)
     time.sleep(1.2)
     assert [one.name for one in world.rounds()] == [found[0].name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ from alliance.errors import FailedPrecondition, NotFound, NotPermitted
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.alliance import Alliance, alliance
 from tests.kit.federation import Trainee, create_detector, ended, model, plus, shown, spec, trigger
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture
@@ -40,10 +40,7 @@ def test_a_series_of_rounds_goes_on_by_itself_with_true_numbers(three: Alliance)
     detector = create_detector(three.hub, three.group, wanted, *three.members)
     trainees = [Trainee(member, wanted, plus(1.0)) for member in three.members]
     trigger(three.hub, detector, rounds=3)
-    ends = time.monotonic() + 20
-    while (version := _version(three, detector)) < 3:
-        assert time.monotonic() < ends, version
-        time.sleep(0.02)
+    eventually(lambda: _version(three, detector) >= 3, "the third round's model")
     assert [t.number for t in trainees[0].tasks if t.kind == pb.TASK_KIND_TRAIN] == [1, 2, 3]
 
 
@@ -142,7 +139,7 @@ def test_a_member_suspended_during_the_round_is_dropped(three: Alliance) -> None
     started = trigger(three.hub, detector, quorum=2)
     _task(waiting)
     three.hub.suspend(three.members[2])
-    done = ended(three.hub, started.name, seconds=10)
+    done = ended(three.hub, started.name)
     assert done.state == pb.ROUND_STATE_RELEASED
     slot = next(p for p in done.participants if p.member == three.members[2].name)
     assert slot.state == pb.PARTICIPANT_STATE_DROPPED
@@ -187,10 +184,7 @@ def test_a_schedule_starts_rounds_and_pausing_stops_it(three: Alliance) -> None:
         name="schedules/often", detector=detector, interval_seconds=1, rounds=1, quorum=3, deadline_seconds=10
     )
     three.hub.admin.call(pb.CreateScheduleRequest(schedule=schedule), pb.CreateScheduleResponse)
-    ends = time.monotonic() + 20
-    while _version(three, detector) < 2:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    eventually(lambda: _version(three, detector) >= 2, "the second round's model")
     paused = three.hub.admin.call(pb.PauseScheduleRequest(name="schedules/often"), pb.PauseScheduleResponse)
     assert paused.schedule.paused
 
@@ -205,8 +199,4 @@ def _zeros() -> dict[str, np.ndarray]:
 
 def _task(trainee: Trainee, *, kind: int = pb.TASK_KIND_TRAIN) -> pb.Task:
     """The task once it is there."""
-    ends = time.monotonic() + 10
-    while not (found := [t for t in trainee.tasks if t.kind == kind]):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-    return found[0]
+    return eventually(lambda: [task for task in trainee.tasks if task.kind == kind], "the task")[0]

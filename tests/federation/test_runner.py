@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from alliance.names import Digest
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.alliance import Alliance, alliance
 from tests.kit.federation import Trainee, create_detector, ended, model, plus, shown, spec, trigger
+from tests.kit.waiting import eventually
 
 ZEROS = tensors.encode({"w": np.zeros((2, 3), np.float32), "b": np.zeros(2, np.float32)})
 
@@ -23,15 +23,8 @@ def three() -> Iterator[Alliance]:
         yield made
 
 
-def until(found: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
-    while not found():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 def task(trainee: Trainee, kind: int) -> pb.Task:
-    until(lambda: any(one.kind == kind for one in trainee.tasks))
+    eventually(lambda: any(one.kind == kind for one in trainee.tasks))
     return next(one for one in trainee.tasks if one.kind == kind)
 
 
@@ -45,7 +38,7 @@ def test_a_failure_of_the_hubs_own_ends_the_round_and_the_next_one_runs(three: A
     three.hub.services.blobs.files.path(Digest(canonical.sha256(lost))).unlink()
     for trainee in trainees[1:]:
         trainee.submit_bytes(task(trainee, pb.TASK_KIND_TRAIN), ZEROS, 10)
-    done = ended(three.hub, started.name, seconds=10)
+    done = ended(three.hub, started.name)
     assert (done.state, done.reason) == (
         pb.ROUND_STATE_FAILED,
         "not aggregated: the hub's disk refuses: No such file or directory [STORAGE]",
@@ -63,7 +56,7 @@ def test_who_leaves_the_detector_after_its_answer_is_not_in_the_average(three: A
     Trainee(three.members[2], wanted, plus(100.0))
     started = trigger(three.hub, detector, quorum=2, seconds=60)
     reported = pb.PARTICIPANT_STATE_REPORTED
-    until(lambda: [p.state for p in shown(three.hub, started.name).participants[1:]] == [reported] * 2)
+    eventually(lambda: [p.state for p in shown(three.hub, started.name).participants[1:]] == [reported] * 2)
     three.members[2].call(pb.LeaveDetectorRequest(name=detector), pb.LeaveDetectorResponse)
     slow.train = plus(1.0)
     slow.answer(task(slow, pb.TASK_KIND_TRAIN))
@@ -83,7 +76,7 @@ def test_nobody_waits_for_the_evaluation_of_a_suspended_member(three: Alliance) 
     slow.submit_bytes(task(slow, pb.TASK_KIND_TRAIN), ZEROS, 10)
     task(slow, pb.TASK_KIND_EVALUATE)
     three.hub.suspend(three.members[2])
-    done = ended(three.hub, started.name, seconds=10)
+    done = ended(three.hub, started.name)
     assert done.state == pb.ROUND_STATE_RELEASED
     assert done.participants[2].reason == "no longer taking part; its update counted"
     assert done.metrics[0].members == 2

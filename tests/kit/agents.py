@@ -51,6 +51,7 @@ from member_agent.sharing.making import Labels
 from member_agent.sharing.publishing import Report
 from member_agent.sharing.sync import Synced
 from tests.kit.hub import RunningHub, running_hub
+from tests.kit.waiting import PATIENCE_S
 
 PROCESS_TIMEOUT_S = 60.0
 Rows = Sequence[Mapping[str, object]]
@@ -199,9 +200,9 @@ class Daemon:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def wait_for(self, event: str, *, seconds: float = 20.0) -> dict[str, Any]:
+    def wait_for(self, event: str) -> dict[str, Any]:
         """The next event of this name that nobody has waited for yet."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + PATIENCE_S
         while (left := ends - time.monotonic()) > 0:
             try:
                 line = self._lines.get(timeout=left)
@@ -210,7 +211,7 @@ class Daemon:
             self.events.append(line)
             if line["event"] == event:
                 return line
-        raise AssertionError(f"no {event} in {seconds} s, but {self.events[-5:]}")
+        raise AssertionError(f"no {event}, but {self.events[-5:]}")
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""

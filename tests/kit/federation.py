@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from alliance.v1 import federation_pb2 as pb
 from alliance.v1 import membership_pb2
 from tests.kit.hub import RunningHub
 from tests.kit.member import RawMember
+from tests.kit.waiting import eventually
 
 ENDED = (pb.ROUND_STATE_RELEASED, pb.ROUND_STATE_FAILED, pb.ROUND_STATE_CANCELLED)
 Train = Callable[[Arrays], tuple[Mapping[str, NDArray[Any]], int]]
@@ -112,13 +112,14 @@ def shown(hub: RunningHub, name: str) -> pb.Round:
     return hub.admin.call(pb.GetRoundRequest(name=name), pb.GetRoundResponse).round
 
 
-def ended(hub: RunningHub, name: str, *, seconds: float = 20.0) -> pb.Round:
+def ended(hub: RunningHub, name: str) -> pb.Round:
     """The round once it ended."""
-    ends = time.monotonic() + seconds
-    while (found := shown(hub, name)).state not in ENDED:
-        assert time.monotonic() < ends, f"still {pb.RoundState.Name(found.state)}: {found}"
-        time.sleep(0.02)
-    return found
+
+    def found() -> pb.Round | None:
+        seen = shown(hub, name)
+        return seen if seen.state in ENDED else None
+
+    return eventually(found, f"the end of {name}")
 
 
 def model(hub: RunningHub, member: RawMember, detector: str, wanted: pb.DetectorSpec) -> Arrays:

@@ -15,6 +15,7 @@ from alliance.errors import FailedPrecondition, Unavailable
 from hub.app import Services
 from hub.runtime.db import Database, RaceLost, after_commit
 from hub.runtime.writers import MOST
+from tests.kit.waiting import eventually
 
 metadata = MetaData()
 thing = Table("thing", metadata, Column("id", Integer, primary_key=True))
@@ -49,10 +50,7 @@ class Line:
     def queued(self, work: Callable[[Connection], None], *, shared: bool = True) -> Future[None]:
         before = self._waiting()
         future = self._pool.submit(self._write, work, shared)
-        ends = time.monotonic() + 10
-        while self._waiting() == before:
-            assert time.monotonic() < ends
-            time.sleep(0.001)
+        eventually(lambda: self._waiting() != before, "the write in the queue", pause=0.001)
         return future
 
     def go(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
+
+from tests.kit.waiting import eventually
 
 SLEEPY = """
 import time
@@ -61,14 +62,10 @@ def test_no_code_is_taken_from_the_folder_an_agent_is_started_in(tmp_path: Path)
 
 def started(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The worker, once it sleeps in the task rather than still importing."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def asleep() -> list[psutil.Process] | None:
         workers = psutil.Process(process.pid).children()
-        if (
-            workers
-            and any("numpy" in row.path for row in workers[0].memory_maps())
-            and workers[0].status() == "sleeping"
-        ):
-            return workers
-        time.sleep(0.1)
-    raise AssertionError("the training process did not start")
+        in_task = workers and any("numpy" in row.path for row in workers[0].memory_maps())
+        return workers if in_task and workers[0].status() == "sleeping" else None
+
+    return eventually(asleep, "the training process", pause=0.1)

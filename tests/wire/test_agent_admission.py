@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from alliance.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from hub.membership.model import Role
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture
@@ -98,10 +98,7 @@ def test_daemons_go_on_beside_one_that_waits_and_serve_it_once_it_is_admitted(
         waiting.wait_for("admission_awaited")
         for name in ("acme", "bigmart"):
             two[name].run_cli("member", "admit", "late", "--yes")
-        ends = time.monotonic() + 20
-        while not _holds(two, late):
-            assert time.monotonic() < ends, (acme.events, waiting.events)
-            time.sleep(0.1)
+        eventually(lambda: _holds(two, late), "the group's key at the newcomer", pause=0.1)
         assert (acme.terminate(), waiting.terminate()) == (0, 0)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from member_agent.training.scorer import Scorer
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
 from tests.kit.federation import ended, trigger
 from tests.kit.lying_hub import LyingHub, flipped_byte
+from tests.kit.waiting import eventually
 
 MEMBERS = {"acme": "brand", "bigmart": "marketplace"}
 DETECTOR = "detectors/fake-shops"
@@ -298,10 +298,8 @@ def test_a_running_agent_fetches_what_a_round_releases(trained: AgentAlliance) -
     with acme.daemon(), bigmart.daemon():
         done = ended(trained.hub, trigger(trained.hub, DETECTOR, quorum=2, seconds=60).name)
         assert done.state == pb.ROUND_STATE_RELEASED, done
-        ends = time.monotonic() + 20
-        while (after := held(bigmart)).version == before.version:
-            assert time.monotonic() < ends
-            time.sleep(0.05)
+        eventually(lambda: held(bigmart).version != before.version, "the round's model", pause=0.05)
+    after = held(bigmart)
     assert (after.version, after.digest) == (done.number, done.result_digest)
     # The one before stays for whoever began to screen with it.
     kept = {path.name for path in bigmart.home.models.iterdir() if path.is_file()}

@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +24,7 @@ from member_agent.ledger import Ledger
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents
 from tests.kit.federation import Trainee, create_detector, ended, plus, shown, spec, trigger
 from tests.kit.member import RawMember
+from tests.kit.waiting import eventually
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,6 @@ def watching(agent: AgentHome, *options: str, **streams: Any) -> Iterator[subpro
     finally:
         process.kill()
         process.communicate()
-
-
-def until(found: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    ends = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_a_round_is_followed_to_its_release_one_object_per_change(watched: Watched) -> None:
@@ -108,7 +101,7 @@ def test_a_round_is_followed_to_its_release_one_object_per_change(watched: Watch
 
 def test_it_waits_for_the_next_round_and_tells_why_one_failed(watched: Watched) -> None:
     with watching(watched.agent, "--detector", watched.detector) as process:
-        until(lambda: _asked(watched.agent) > 1)
+        eventually(lambda: _asked(watched.agent) > 1)
         started = trigger(watched.made.hub, watched.detector, quorum=2, seconds=1)
         ended(watched.made.hub, started.name)
         out, err = process.communicate(timeout=20)
@@ -129,7 +122,7 @@ def _asked(agent: AgentHome) -> int:
 
 def test_ctrl_c_ends_it_cleanly(watched: Watched) -> None:
     with watching(watched.agent) as process:
-        until(lambda: _asked(watched.agent) > 1)
+        eventually(lambda: _asked(watched.agent) > 1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "")
@@ -147,7 +140,7 @@ def test_the_operator_follows_a_round_too_and_stops_when_it_likes(watched: Watch
     ):
         assert stopped.stdout is not None
         assert process.stdout is not None
-        until(lambda: all(one.tasks for one in trainees))
+        eventually(lambda: all(one.tasks for one in trainees))
         assert json.loads(stopped.stdout.readline())["round"] == started.name
         stopped.send_signal(signal.SIGINT)
         assert (stopped.wait(20), stopped.stderr.read() if stopped.stderr else "") == (130, "")
@@ -168,7 +161,7 @@ def test_on_a_terminal_the_last_line_tells_the_time(watched: Watched) -> None:
     Trainee(watched.raw[0], watched.spec, plus(1.0))
     Trainee(watched.raw[1], watched.spec, None)
     started = trigger(watched.made.hub, watched.detector, quorum=2, seconds=60)
-    until(lambda: bool(shown(watched.made.hub, started.name).participants))
+    eventually(lambda: bool(shown(watched.made.hub, started.name).participants))
     ours, theirs = pty.openpty()
     with watching(watched.agent, stdout=theirs) as process:
         os.close(theirs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from member_agent.sharing.making import Labels
 from member_agent.sharing.publishing import expiry_day
 from member_agent.sharing.rows import Marks
 from tests.kit.agents import AgentAlliance, AgentHome, Rows, alive, alliance_of_agents, products, seen
+from tests.kit.waiting import eventually
 
 SHOP = products(12)
 
@@ -210,11 +210,8 @@ def test_segments_and_tail_join_where_a_cursor_stands(tmp_path: Path, monkeypatc
 
 def wait_for_segments(alliance: AgentAlliance, count: int) -> None:
     request = pb.ListSegmentsRequest(bank=alliance.bank)
-    ends = time.monotonic() + 20
     with alliance["acme"].connected() as (_, hub):
-        while len(hub.call(request, pb.ListSegmentsResponse).segments) < count:
-            assert time.monotonic() < ends, "the hub packed no segments"
-            time.sleep(0.1)
+        eventually(lambda: len(hub.call(request, pb.ListSegmentsResponse).segments) >= count, f"{count} segments")
 
 
 def downloads(home: AgentHome) -> int:

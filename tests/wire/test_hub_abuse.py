@@ -29,6 +29,7 @@ from tests.kit.hub import RunningHub, running_hub
 from tests.kit.hub_process import HubProcess, free_address
 from tests.kit.member import RawMember
 from tests.kit.rpc import all_methods, raw_call
+from tests.kit.waiting import eventually
 
 HANDSHAKE = all_methods()["alliance.v1.MembershipService/Handshake"]
 HELLO = membership_pb2.HandshakeRequest(client_version="0.1.0")
@@ -110,13 +111,8 @@ def test_half_open_sockets_end_by_themselves_and_nobody_waits_for_them(many_file
         fresh = outside.member.open_channel()
         channel.call(fresh, HELLO, membership_pb2.HandshakeResponse)
         fresh.close()
-        ends = time.monotonic() + HANDSHAKE_S + 20
-        while not all(map(is_closed, sockets)):
-            assert time.monotonic() < ends, f"{sum(map(is_closed, sockets))} of {len(sockets)} were closed"
-            time.sleep(0.2)
-    while outside.files() > before + 10:
-        assert time.monotonic() < ends, "the hub holds on to files"
-        time.sleep(0.2)
+        eventually(lambda: all(map(is_closed, sockets)), "the end of every connection", pause=0.2)
+    eventually(lambda: outside.files() <= before + 10, "the end of the hub's hold on files", pause=0.2)
     assert served(outside.member)
 
 
@@ -129,11 +125,7 @@ def test_connections_do_not_live_for_ever_and_nobody_notices(tmp_path: Path, mon
         member = hub.enrol("acme")
         member.channel.subscribe(states.append)
         assert served(member)
-        ends = time.monotonic() + 20
-        while states.count(grpc.ChannelConnectivity.READY) < 3:
-            assert served(member)
-            assert time.monotonic() < ends, states
-            time.sleep(0.05)
+        eventually(lambda: served(member) and states.count(grpc.ChannelConnectivity.READY) >= 3, "the third connection")
 
 
 # Messages.
@@ -238,14 +230,15 @@ def test_a_member_has_so_many_streams_and_no_more(tmp_path: Path) -> None:
         assert served(member)
         next(channel.stream_out(hub.enrol("other").channel, request, membership_pb2.WatchResponse))
         streams[0].close()
-        ends = time.monotonic() + 20
-        while True:
+
+        def opened() -> bool:
             try:
                 next(channel.stream_out(member.channel, request, membership_pb2.WatchResponse))
-                break
             except LimitExceeded:
-                assert time.monotonic() < ends, "an ended stream still counts"
-                time.sleep(0.05)
+                return False
+            return True
+
+        eventually(opened, "the place of a stream that ended")
         ledger.close()
 
 

@@ -7,7 +7,6 @@ import io
 import shutil
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +31,7 @@ from tests.kit.alliance import Alliance, alliance
 from tests.kit.federation import Trainee, create_detector, ended, plus, spec, trigger
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.lying_hub import LyingHub
+from tests.kit.waiting import eventually
 
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 
@@ -164,10 +164,8 @@ def test_what_a_round_discards_meanwhile_is_in_the_backup_and_no_finding(tmp_pat
 
         def waiting() -> str:
             """A round that has one update and waits for the other."""
-            name, ends = trigger(hub, detector, quorum=2, seconds=60).name, time.monotonic() + 20
-            while not any(task.round == name for task in first.tasks):
-                assert time.monotonic() < ends, first.tasks
-                time.sleep(0.01)
+            name = trigger(hub, detector, quorum=2, seconds=60).name
+            eventually(lambda: any(task.round == name for task in first.tasks), "the first member's task")
             assert first.submit_bytes(first.tasks[-1], data, 10).accepted
             return str(name)
 

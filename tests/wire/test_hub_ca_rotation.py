@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from tests.kit.clock import ShiftedClock
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.lying_hub import LyingHub
 from tests.kit.member import RawMember
+from tests.kit.waiting import eventually
 
-PATIENCE_S = 60.0
 DER = serialization.Encoding.DER
 
 
@@ -43,13 +42,6 @@ def rotate(hub: RunningHub, *, seconds: int = 3) -> pb.Authority:
 
 def retire(hub: RunningHub, name: str) -> pb.RetireCaResponse:
     return hub.admin.call(pb.RetireCaRequest(name=name), pb.RetireCaResponse)
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < ends, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.05)
 
 
 def pinned(home: AgentHome) -> list[x509.Certificate]:

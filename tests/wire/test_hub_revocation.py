@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from tests.kit.databases import Databases
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.keys import Sealed
 from tests.kit.member import CHUNK, RawMember
+from tests.kit.waiting import eventually
 
 # The promise is 5 s; a machine that is busy with other tests gets some more.
 WAIT_S = 20.0
@@ -228,7 +228,4 @@ def test_streams_that_end_by_themselves_are_forgotten(three: Alliance) -> None:
         member.download(bytes(32))
     with contextlib.closing(member.open_channel()) as opened:
         watch(opened)
-    ends = time.monotonic() + WAIT_S
-    while streams._open:
-        assert time.monotonic() < ends, [stream.method for stream in streams._open]
-        time.sleep(0.02)
+    eventually(lambda: not streams._open, "the end of every stream")
