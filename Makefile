@@ -38,7 +38,7 @@ demo: $(READY) ## run a whole alliance on this machine; ARGS="--exit --data DIR 
 	@$(BIN)/alliance-hub demo $(ARGS)
 
 .PHONY: services
-services: ## install PostgreSQL's binaries for the tests, where we may
+services: ## install PostgreSQL's binaries and SoftHSM for the tests, where we may
 	@scripts/services.sh
 
 .PHONY: test

@@ -157,29 +157,35 @@ def _private(session: pkcs11.Session, uri: TokenUri, id: bytes) -> Any:
 
 
 def _opened(uri: TokenUri, work: Callable[[pkcs11.Session], T], *, writes: bool = False) -> T:
-    """What `work` finds in the opened token; one that was away when the module looked is looked for once more."""
+    """What `work` finds in the opened token."""
     with _LOCK, _explained(uri):
         import pkcs11
 
         module = _module(uri)
         try:
+            _find(uri, module)
+        except pkcs11.PKCS11Error:
+            # Plugged in since the module looked, or out and in again. No session is open anywhere: all are closed
+            # under the lock.
+            module.reinitialize()
+        try:
             return _logged_in(uri, module, work, writes=writes)
-        except (
-            pkcs11.NoSuchToken,
-            pkcs11.NoSuchKey,
-            pkcs11.DeviceRemoved,
-            pkcs11.TokenNotPresent,
-            pkcs11.SessionHandleInvalid,
-        ):
-            # No session is open anywhere: all are closed under the lock.
+        except pkcs11.NoSuchKey:
             module.reinitialize()
             return _logged_in(uri, module, work, writes=writes)
+
+
+def _find(uri: TokenUri, module: Any) -> Any:
+    """The token, after a session without its PIN, which tells that it is really there."""
+    token = module.get_token(token_label=uri.token or None, token_serial=uri.serial.encode() or None)
+    token.open().close()
+    return token
 
 
 def _logged_in(uri: TokenUri, module: Any, work: Callable[[pkcs11.Session], T], *, writes: bool) -> T:
     import pkcs11
 
-    token = module.get_token(token_label=uri.token or None, token_serial=uri.serial.encode() or None)
+    token = _find(uri, module)
     pin = uri.pin()
     tried = hashlib.sha256(repr((str(uri.module), token.label, token.serial, pin)).encode()).digest()
     if tried in _REFUSED:
