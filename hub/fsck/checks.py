@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from alliance import canonical, entries
 from alliance.audience import Audience, Tlp
 from alliance.errors import AllianceError
 from alliance.names import Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2
+from hub.fsck.findings import Finding, absent, by, compare, in_words, key_of, rows, unexplained
 from hub.fsck.history import History, Said
-from hub.migrations.tables import metadata
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One object that is not what the log says: where it is stored, its key, and what is wrong."""
-
-    table: str
-    key: str
-    problem: str
-
-
-def rows(tx: Connection, table: str) -> Iterator[Row[Any]]:
-    """Every row of a table, by its primary key, a page at a time in memory."""
-    found = metadata.tables[table]
-    query = select(found).order_by(*found.primary_key.columns).execution_options(yield_per=1000)
-    yield from tx.execute(query)
 
 
 def members(tx: Connection, said: History) -> Iterator[Finding]:
@@ -40,39 +23,39 @@ def members(tx: Connection, said: History) -> Iterator[Finding]:
     seen = set()
     for row in rows(tx, "member"):
         seen.add(row.name)
-        yield from _compare("member", row.name, "role", row.role, said.roles.get(row.name))
+        yield from compare("member", row.name, "role", row.role, said.roles.get(row.name))
         if row.signing_key is None:
             identity = None
         else:
             identity = canonical.identity_digest(bytes(row.signing_key), bytes(row.sealing_key))
         if identity is not None or row.name in said.identities:
-            yield from _compare("member", row.name, "identity", identity, said.identities.get(row.name))
+            yield from compare("member", row.name, "identity", identity, said.identities.get(row.name))
         standing = said.standings.get(row.name, Said("invited", -1))
         if row.standing != standing.value:
             yield Finding(
                 table="member",
                 key=row.name,
-                problem=f"is {row.standing}, {_by(standing)} says {_shown(standing.value)}",
+                problem=f"is {row.standing}, {by(standing)} says {in_words(standing.value)}",
             )
-    yield from _absent("member", set(said.roles) - seen, said.roles)
+    yield from absent("member", set(said.roles) - seen, said.roles)
 
 
 def operators(tx: Connection, said: History) -> Iterator[Finding]:
     seen = set()
     for row in rows(tx, "operator"):
         seen.add(row.name)
-        yield from _compare("operator", row.name, "role", row.role, said.operators.get(row.name))
-    yield from _absent("operator", set(said.operators) - seen, said.operators)
+        yield from compare("operator", row.name, "role", row.role, said.operators.get(row.name))
+    yield from absent("operator", set(said.operators) - seen, said.operators)
 
 
 def groups(tx: Connection, said: History) -> Iterator[Finding]:
     """Groups, and who is in them."""
     names = {row.name for row in rows(tx, "sharing_group")}
-    yield from _unexplained("sharing_group", names - set(said.groups))
-    yield from _absent("sharing_group", set(said.groups) - names, said.groups)
+    yield from unexplained("sharing_group", names - set(said.groups))
+    yield from absent("sharing_group", set(said.groups) - names, said.groups)
     pairs = {(row.group_name, row.member) for row in rows(tx, "sharing_group_member")}
-    yield from _unexplained("sharing_group_member", pairs - set(said.group_members))
-    yield from _absent("sharing_group_member", set(said.group_members) - pairs, said.group_members)
+    yield from unexplained("sharing_group_member", pairs - set(said.group_members))
+    yield from absent("sharing_group_member", set(said.group_members) - pairs, said.group_members)
 
 
 def admissions(tx: Connection, said: History, alliance: str) -> Iterator[Finding]:
@@ -85,9 +68,9 @@ def admissions(tx: Connection, said: History, alliance: str) -> Iterator[Finding
         identity = Digest(said.admitted_as.get((row.member, row.signer), b""))
         signed = canonical.admission_bytes(alliance, MemberId(row.member), member.role, identity)
         digest = canonical.admission_digest(signed, bytes(row.signature))
-        key = _key((row.member, row.signer))
-        yield from _compare("admission", key, "signature", digest, said.admissions.get((row.member, row.signer)))
-    yield from _absent("admission", set(said.admissions) - seen, said.admissions)
+        key = key_of((row.member, row.signer))
+        yield from compare("admission", key, "signature", digest, said.admissions.get((row.member, row.signer)))
+    yield from absent("admission", set(said.admissions) - seen, said.admissions)
 
 
 def epochs(tx: Connection, said: History) -> Iterator[Finding]:
@@ -96,21 +79,21 @@ def epochs(tx: Connection, said: History) -> Iterator[Finding]:
     for row in rows(tx, "key_epoch"):
         key = (row.group_name, row.epoch)
         seen.add(key)
-        yield from _compare("key_epoch", _key(key), "commitment", bytes(row.commitment), said.epochs.get(key))
+        yield from compare("key_epoch", key_of(key), "commitment", bytes(row.commitment), said.epochs.get(key))
         if key in said.epochs and row.creator != said.epoch_creators[key]:
             yield Finding(
                 table="key_epoch",
-                key=_key(key),
-                problem=f"is by {row.creator}, {_by(said.epochs[key])} says {said.epoch_creators[key]}",
+                key=key_of(key),
+                problem=f"is by {row.creator}, {by(said.epochs[key])} says {said.epoch_creators[key]}",
             )
-    yield from _absent("key_epoch", set(said.epochs) - seen, said.epochs)
+    yield from absent("key_epoch", set(said.epochs) - seen, said.epochs)
     for row in rows(tx, "key_wrap"):
         wrap = (GroupId(row.group_name), row.epoch, row.recipient)
         sealed.add(wrap)
-        yield from _compare(
-            "key_wrap", _key(wrap), "sealed key", canonical.sha256(bytes(row.sealed)), said.wraps.get(wrap)
+        yield from compare(
+            "key_wrap", key_of(wrap), "sealed key", canonical.sha256(bytes(row.sealed)), said.wraps.get(wrap)
         )
-    yield from _absent("key_wrap", set(said.wraps) - sealed, said.wraps)
+    yield from absent("key_wrap", set(said.wraps) - sealed, said.wraps)
 
 
 def banks(tx: Connection, said: History) -> Iterator[Finding]:
@@ -119,14 +102,14 @@ def banks(tx: Connection, said: History) -> Iterator[Finding]:
     for row in rows(tx, "bank"):
         heads[row.name] = (row.head_seq, bytes(row.head_digest))
         audience = Audience(group=GroupId(row.group_name), ceiling=Tlp(row.tlp)).detail()
-        yield from _compare("bank", row.name, "audience", audience, said.banks.get(row.name))
-    yield from _absent("bank", set(said.banks) - set(heads), said.banks)
+        yield from compare("bank", row.name, "audience", audience, said.banks.get(row.name))
+    yield from absent("bank", set(said.banks) - set(heads), said.banks)
     bank, chain, seq = "", bytes(canonical.CHAIN_START), 0
     ends: dict[str, tuple[int, bytes]] = {name: (0, bytes(canonical.CHAIN_START)) for name in heads}
     for row in rows(tx, "bank_entry"):
         if row.bank != bank:
             bank, chain, seq = row.bank, bytes(canonical.CHAIN_START), 0
-        key, problem, digest = _key((row.bank, row.seq)), "", b""
+        key, problem, digest = key_of((row.bank, row.seq)), "", b""
         try:
             entry = fingerprint_pb2.BankEntry.FromString(bytes(row.body))
             digest = _signed(entry)
@@ -137,17 +120,17 @@ def banks(tx: Connection, said: History) -> Iterator[Finding]:
         listed = said.entries.get(row.bank, [])
         while seq + 1 < row.seq:
             seq += 1
-            yield Finding(table="bank_entry", key=_key((row.bank, seq)), problem=_missing(listed, seq))
+            yield Finding(table="bank_entry", key=key_of((row.bank, seq)), problem=_missing(listed, seq))
         seq = row.seq
         if digest:
             found = listed[seq - 1] if seq <= len(listed) else None
-            yield from _compare("bank_entry", key, "signed content", digest, found)
+            yield from compare("bank_entry", key, "signed content", digest, found)
         if problem:
             yield Finding(table="bank_entry", key=key, problem=problem)
         ends[bank], counts[bank] = (seq, chain), seq
     for name, listed in said.entries.items():
         for lost in range(counts.get(name, 0) + 1, len(listed) + 1):
-            yield Finding(table="bank_entry", key=_key((name, lost)), problem=_missing(listed, lost))
+            yield Finding(table="bank_entry", key=key_of((name, lost)), problem=_missing(listed, lost))
     for name, head in heads.items():
         if head != ends[name]:
             yield Finding(table="bank", key=name, problem="its head is not that of its entries")
@@ -157,17 +140,17 @@ def federation(tx: Connection, said: History) -> Iterator[Finding]:
     """Released models, results of rounds, members' updates."""
     for row in rows(tx, "detector"):
         model = said.models.get(row.name)
-        yield from _compare("detector", row.name, "model", bytes(row.model_digest), model)
+        yield from compare("detector", row.name, "model", bytes(row.model_digest), model)
     for row in rows(tx, "round"):
         key = f"rounds/{row.id}"
         result = bytes(row.result_digest or b"")
         if row.state == "released" or key in said.results:
-            yield from _compare("round", key, "result", result, said.results.get(key))
+            yield from compare("round", key, "result", result, said.results.get(key))
     for row in rows(tx, "round_participant"):
         found = said.updates.get((f"rounds/{row.round}", row.member))
         if found is not None:
-            key = _key((f"rounds/{row.round}", row.member))
-            yield from _compare("round_participant", key, "update", bytes(row.update_digest or b""), found)
+            key = key_of((f"rounds/{row.round}", row.member))
+            yield from compare("round_participant", key, "update", bytes(row.update_digest or b""), found)
 
 
 def blobs(tx: Connection, read: Callable[[bytes], Iterator[bytes] | None]) -> Iterator[Finding]:
@@ -211,37 +194,5 @@ def _columns(row: Row[Any], entry: fingerprint_pb2.BankEntry) -> str:
     return f"its {', '.join(wrong)} is not what its body says" if wrong else ""
 
 
-def _compare(table: str, key: str, what: str, found: bytes | str | None, said: Said | None) -> Iterator[Finding]:
-    if said is None:
-        yield Finding(table=table, key=key, problem="the log says nothing of it")
-    elif found != said.value:
-        shown = _shown(said.value)
-        yield Finding(table=table, key=key, problem=f"its {what} is {_shown(found)}, {_by(said)} says {shown}")
-
-
-def _absent(table: str, keys: set[Any], said: dict[Any, Said]) -> Iterator[Finding]:
-    for key in sorted(keys):
-        yield Finding(table=table, key=_key(key), problem=f"is missing, {_by(said[key])} says it was made")
-
-
-def _unexplained(table: str, keys: set[Any]) -> Iterator[Finding]:
-    for key in sorted(keys):
-        yield Finding(table=table, key=_key(key), problem="the log says nothing of it")
-
-
 def _missing(listed: list[Said], seq: int) -> str:
-    return f"is missing, {_by(listed[seq - 1])} says it was made" if seq <= len(listed) else "is missing"
-
-
-def _by(said: Said) -> str:
-    return f"leaf {said.leaf}" if said.leaf >= 0 else "the log"
-
-
-def _key(key: object) -> str:
-    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
-
-
-def _shown(value: bytes | str | None) -> str:
-    if value is None:
-        return "none"
-    return value.hex() if isinstance(value, bytes) else value
+    return f"is missing, {by(listed[seq - 1])} says it was made" if seq <= len(listed) else "is missing"

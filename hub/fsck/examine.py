@@ -16,7 +16,7 @@ from hub.audit import verification
 from hub.blobs.files import CHUNK, BlobFiles
 from hub.blobs.service import is_known
 from hub.fsck import checks
-from hub.fsck.checks import Finding
+from hub.fsck.findings import Finding
 from hub.fsck.history import History
 from hub.runtime.db import Database
 

@@ -14,8 +14,8 @@ from alliance.names import Digest, GroupId
 from alliance.v1 import fingerprint_pb2
 from hub.app import Services
 from hub.audit.sequencer import Sequencer
-from hub.fsck.checks import Finding
 from hub.fsck.examine import Result, examine
+from hub.fsck.findings import Finding
 from hub.keys.model import Epoch, Wrap
 from hub.runtime.metrics import Metrics
 from tests.kit.direct import ADMIN, Shoes, entries, write
