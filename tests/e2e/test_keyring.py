@@ -75,7 +75,7 @@ def test_without_a_keyring_or_the_library_the_error_says_what_to_do(monkeypatch:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(FailedPrecondition) as error:
         os_keyring.passphrase("a/b")
-    assert error.value.remedy == 'pip install "alliance-hub[keyring]"'
+    assert error.value.remedy == 'pip install keyring'
 
 
 @pytest.mark.parametrize("entry", ["alliance", "/name", "service/"])
