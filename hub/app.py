@@ -12,6 +12,7 @@ from hub.blobs.files import BlobFiles
 from hub.blobs.service import BlobService
 from hub.config import Home, Settings
 from hub.federation.detectors import DetectorService
+from hub.federation.releases import ReleaseService
 from hub.federation.service import RoundService
 from hub.fingerprints.service import FingerprintService
 from hub.keys.service import KeyService
@@ -24,6 +25,8 @@ from hub.membership.service import MembershipService
 from hub.migrations import require_current
 from hub.pki.rotation import RotationService
 from hub.pki.service import PkiService, load_log_key
+from hub.policy.configured import configured
+from hub.policy.service import PolicyService
 from hub.runtime.clock import Clock, utc_now
 from hub.runtime.db import Database, ProcessLock
 
@@ -36,6 +39,7 @@ class Services:
     pki: PkiService
     rotation: RotationService
     audit: AuditService
+    policies: PolicyService
     membership: MembershipService
     enrolment: EnrolmentService
     admissions: AdmissionService
@@ -47,6 +51,7 @@ class Services:
     fingerprints: FingerprintService
     detectors: DetectorService
     rounds: RoundService
+    releases: ReleaseService
 
 
 @contextmanager
@@ -69,6 +74,7 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
     pki = PkiService(home.ca, alliance=settings.alliance_name, clock=clock, server=life, phrase=phrase)
     origin = f"{settings.alliance_name}/log"
     audit = AuditService(origin=origin, key=load_log_key(home.log_key_file, phrase), clock=clock)
+    policies = PolicyService(initial=configured(settings), audit=audit, clock=clock)
     rotation = RotationService(pki=pki, audit=audit, clock=clock, overlap=overlap)
     admissions = AdmissionService(alliance=settings.alliance_name, audit=audit, clock=clock)
     membership = MembershipService(pki=pki, audit=audit, admissions=admissions, clock=clock)
@@ -77,17 +83,10 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         pki=pki,
         audit=audit,
         admissions=admissions,
+        policies=policies,
         clock=clock,
-        invitation=dt.timedelta(hours=settings.membership_invitation_hours),
-        certificate=dt.timedelta(hours=settings.membership_certificate_hours),
     )
-    agents = AgentService(
-        alliance=settings.alliance_name,
-        pki=pki,
-        audit=audit,
-        clock=clock,
-        certificate=dt.timedelta(hours=settings.membership_certificate_hours),
-    )
+    agents = AgentService(alliance=settings.alliance_name, pki=pki, audit=audit, policies=policies, clock=clock)
     keys = KeyService(membership=membership, audit=audit, clock=clock)
     blobs = BlobService(
         BlobFiles(home.blobs),
@@ -95,14 +94,19 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         clock=clock,
         pending=(settings.limits_pending_megabytes << 20, dt.timedelta(hours=settings.limits_pending_hours)),
     )
-    fingerprints = FingerprintService(membership=membership, keys=keys, blobs=blobs, audit=audit, clock=clock)
-    detectors = DetectorService(membership=membership, blobs=blobs, audit=audit, clock=clock)
-    rounds = RoundService(detectors=detectors, membership=membership, blobs=blobs, audit=audit, clock=clock)
+    fingerprints = FingerprintService(
+        membership=membership, keys=keys, blobs=blobs, audit=audit, policies=policies, clock=clock
+    )
+    detectors = DetectorService(membership=membership, blobs=blobs, audit=audit, policies=policies, clock=clock)
+    rounds = RoundService(
+        detectors=detectors, membership=membership, blobs=blobs, audit=audit, policies=policies, clock=clock
+    )
     return Services(
         db=db,
         pki=pki,
         rotation=rotation,
         audit=audit,
+        policies=policies,
         membership=membership,
         enrolment=enrolment,
         admissions=admissions,
@@ -114,4 +118,5 @@ def _services(home: Home, settings: Settings, db: Database, clock: Clock) -> Ser
         fingerprints=fingerprints,
         detectors=detectors,
         rounds=rounds,
+        releases=ReleaseService(detectors=detectors, rounds=rounds, blobs=blobs, audit=audit),
     )

@@ -14,7 +14,9 @@ from hub.commands.ca import ca
 from hub.commands.context import Options
 from hub.commands.federation import detector, round_, schedule
 from hub.commands.members import group, member
+from hub.commands.models import model
 from hub.commands.operators import operator
+from hub.commands.policy import policy
 
 app = typer.Typer(
     name="alliance-hub",
@@ -49,8 +51,10 @@ app.add_typer(member, name="member")
 app.add_typer(group, name="group")
 app.add_typer(operator, name="operator")
 app.add_typer(approval, name="approval")
+app.add_typer(policy, name="policy")
 app.add_typer(bank, name="bank")
 app.add_typer(detector, name="detector")
+app.add_typer(model, name="model")
 app.add_typer(schedule, name="schedule")
 app.add_typer(round_, name="round")
 app.add_typer(ca, name="ca")

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from alliance import os_keyring, sealed_file, settings
 from alliance.admission import check_cosigners
+from alliance.audience import ceiling, tlp
 from alliance.errors import FailedPrecondition, InvalidInput
 
 FILE = "hub.toml"
 ENV_PREFIX = "ALLIANCE_HUB"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+STRICTEST = "fingerprints.strictest_ceiling"
 TWO_ADMINS = ("auto", "always", "never")
 SHORTEST_HOURS, LONGEST_HOURS = 1 / 3600, 366 * 24.0
 
@@ -52,6 +54,10 @@ class Settings:
     # Whether two admins expel, make admins, revoke operators and change authorities: auto (where there are two),
     # always or never.
     approvals_two_admins: str = "auto"
+    # Rounds with a lower quorum are not started.
+    federation_least_quorum: int = 2
+    # No bank is created that may hold a stricter label.
+    fingerprints_strictest_ceiling: str = "amber_strict"
     # Per member or operator, at each hub process; enrolment by network address. 0 is no limit.
     limits_calls_per_second: float = 500.0
     limits_enrolment_calls_per_second: float = 20.0
@@ -90,6 +96,7 @@ class Settings:
                 field="approvals.two_admins",
                 remedy=f"use one of {', '.join(TWO_ADMINS)}",
             )
+        ceiling(tlp(self.fingerprints_strictest_ceiling, field=STRICTEST), field=STRICTEST)
         if self.log_level not in LOG_LEVELS:
             raise InvalidInput(
                 f"{self.log_level!r} is not a level", field="log.level", remedy=f"use one of {', '.join(LOG_LEVELS)}"
@@ -97,6 +104,7 @@ class Settings:
         for field, least in (
             ("server_workers", 1),
             ("membership_invitation_hours", 1),
+            ("federation_least_quorum", 2),
             ("fingerprints_segment_entries", 1),
             ("fingerprints_segment_bytes", 1),
             ("membership_certificate_record_days", 1),

@@ -21,7 +21,6 @@ from alliance import channel
 from alliance.names import MemberId
 from alliance.v1 import membership_pb2
 from hub.app import Services
-from hub.approvals.model import Policy
 from hub.approvals.rpc import ConsoleRpc
 from hub.approvals.service import ApprovalService, Call
 from hub.audit.rpc import AuditRpc
@@ -127,7 +126,7 @@ class Hub:
         # What two admins may be needed for; filled when the services' edges are made.
         self._calls: dict[str, Call] = {}
         self._approvals = ApprovalService(
-            policy=Policy(settings.approvals_two_admins),
+            policies=services.policies,
             operators=services.operators,
             audit=services.audit,
             calls=self._calls,
@@ -239,7 +238,7 @@ class Hub:
                 WitnessService(alliance=settings.alliance_name, require_signed=services.membership.require_signed),
             ),
             "BlobService": BlobRpc(services.blobs),
-            "ConsoleService": ConsoleRpc(self._approvals, services.operators),
+            "ConsoleService": ConsoleRpc(self._approvals, services.operators, services.policies),
             "EnrolmentService": EnrolmentRpc(
                 services.enrolment,
                 services.agents,
@@ -254,7 +253,9 @@ class Hub:
                 hub_address=self.address,
                 log_key=services.audit.public_key,
             ),
-            "FederationService": FederationRpc(services.detectors, services.rounds, services.blobs, self._clock),
+            "FederationService": FederationRpc(
+                services.detectors, services.rounds, services.releases, services.blobs, self._clock
+            ),
             "FingerprintService": FingerprintRpc(services.fingerprints),
             "KeyService": KeyRpc(services.keys, self._clock),
             "PkiService": PkiRpc(services.rotation),

@@ -27,7 +27,7 @@ whether the batch is its own.
 - **Listener**: `main` takes nothing but mutual TLS; `enrolment` asks for no client certificate and knows nobody.
 - **Suspended**: whether a suspended member may still call. A member that was expelled or left may call nothing.
 - **Waiting**: whether a member may call that has enrolled and that not enough members have admitted yet.
-- **Two admins**: asked for as `approvals.two_admins` says, by default where there are two: one proposes, another
+- **Two admins**: asked for as `two_admins` in the policy says, by default where there are two: one proposes, another
   approves ([how](../how-to/two-admins.md)). Of `IssueOperatorCertificate`, only for a new admin.
 - **Rate**: calls per second of one caller, ten of them at once, where an RPC has a rate of its own besides
   `limits.calls_per_second`.

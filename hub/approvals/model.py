@@ -18,17 +18,6 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-class Policy(StrEnum):
-    """When two admins are needed: as soon as there are two, always, or never."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-    def applies(self, admins: int) -> bool:
-        return self is Policy.ALWAYS or (self is Policy.AUTO and admins >= 2)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """`request` and `response` are serialised messages of `method`; times are microseconds since the epoch."""

@@ -10,15 +10,18 @@ from alliance.v1 import console_pb2 as pb
 from hub.approvals.model import Action
 from hub.approvals.service import ApprovalService
 from hub.membership.operators import OperatorService, SeenOperator
+from hub.policy import wire
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import timestamp
 from hub.runtime.paging import page, page_request
 
 
 class ConsoleRpc:
-    def __init__(self, approvals: ApprovalService, operators: OperatorService) -> None:
+    def __init__(self, approvals: ApprovalService, operators: OperatorService, policies: PolicyService) -> None:
         self._approvals = approvals
         self._operators = operators
+        self._policies = policies
 
     def list_operators(
         self, tx: Connection, caller: Caller, request: pb.ListOperatorsRequest
@@ -55,6 +58,14 @@ class ConsoleRpc:
         found = self._approvals.actions(tx, before=asked.after_number(0) or None, limit=asked.size + 1)
         shown = page(found, asked, lambda one: str(one.id))
         return pb.ListActionsResponse(actions=map(_action, shown.items), next_page_token=shown.next_token)
+
+    def get_policy(self, tx: Connection, caller: Caller, request: pb.GetPolicyRequest) -> pb.GetPolicyResponse:
+        return pb.GetPolicyResponse(policy=wire.policy_message(self._policies.revision(tx)))
+
+    def update_policy(self, tx: Connection, caller: Caller, request: pb.UpdatePolicyRequest) -> pb.UpdatePolicyResponse:
+        wanted = wire.updated(self._policies.current(tx), request)
+        changed = self._policies.update(tx, caller, wanted, etag=request.policy.etag)
+        return pb.UpdatePolicyResponse(policy=wire.policy_message(changed))
 
 
 def _operator(one: SeenOperator) -> pb.Operator:

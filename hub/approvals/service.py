@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from alliance.canonical import sha256
 from alliance.errors import FailedPrecondition, InvalidInput, NotFound
 from hub.approvals import store
-from hub.approvals.model import Action, Policy, State
+from hub.approvals.model import Action, State
 from hub.audit.service import AuditService
 from hub.membership.operators import OperatorService
+from hub.policy.service import PolicyService
 from hub.runtime import access
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
@@ -36,13 +37,13 @@ class ApprovalService:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyService,
         operators: OperatorService,
         audit: AuditService,
         calls: Mapping[str, Call],
         clock: Clock,
     ) -> None:
-        self._policy = policy
+        self._policies = policies
         self._operators = operators
         self._audit = audit
         self._calls = calls
@@ -51,12 +52,14 @@ class ApprovalService:
     def require_one_suffices(self, tx: Connection, method: str, request: Message) -> None:
         """Called by the edge before every mutation. Raises: FailedPrecondition, where two admins are needed."""
         needs_two = access.rule(method).two_admins
-        if needs_two is None or not needs_two(request) or not self._policy.applies(self._operators.admins(tx)):
+        if needs_two is None or not needs_two(request):
+            return
+        if not self._policies.current(tx).two_admins.applies(self._operators.admins(tx)):
             return
         raise FailedPrecondition(
             f"{method.partition('/')[2]} needs two admins",
             reason="APPROVAL_NEEDED",
-            remedy='propose it, then another admin runs "alliance-hub approval approve"; see approvals.two_admins',
+            remedy='propose it, then another admin runs "alliance-hub approval approve"; see two_admins in the policy',
         )
 
     def propose(self, tx: Connection, caller: Caller, method: str, request: bytes) -> Action:

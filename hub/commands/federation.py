@@ -10,6 +10,7 @@ import typer
 
 from alliance.output import show, show_one
 from hub.commands.context import JSON, client
+from hub.commands.models import Release
 
 if TYPE_CHECKING:
     from alliance.v1 import federation_pb2 as pb
@@ -36,12 +37,19 @@ def list_detectors(context: typer.Context, as_json: bool = JSON) -> None:
 
 
 @detector.command("approve")
-def approve(context: typer.Context, name: str, as_json: bool = JSON) -> None:
+def approve(
+    context: typer.Context,
+    name: str,
+    release: Release = typer.Option(
+        Release.AUTOMATIC, help="What releases its models: the end of a round, or a promotion."
+    ),
+    as_json: bool = JSON,
+) -> None:
     """Let a proposed detector be trained, by members that join it."""
     from alliance.v1 import federation_pb2 as pb
 
     with client(context) as hub:
-        request = pb.ApproveDetectorRequest(name=_qualified("detectors", name))
+        request = pb.ApproveDetectorRequest(name=_qualified("detectors", name), release=release.wire)
         show_one(_detector_row(hub.call(request, pb.ApproveDetectorResponse).detector), as_json=as_json)
 
 
@@ -237,6 +245,8 @@ def _detector_row(one: pb.Detector) -> dict[str, object]:
         "proposer": one.proposer,
         "consents": one.consents,
         "version": one.model_version,
+        "release": pb.ModelRelease.Name(one.release).removeprefix("MODEL_RELEASE_").lower(),
+        "newest": one.newest_version,
     }
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from alliance.output import show, show_one
 from hub.commands.context import JSON, home
+
+if TYPE_CHECKING:
+    from hub.config import Home, Settings
 
 config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
@@ -108,20 +112,45 @@ def config_show(
     origin: bool = typer.Option(False, "--origin", help="Also where each value comes from."),
     as_json: bool = JSON,
 ) -> None:
-    """Print every setting in force."""
+    """Print every setting in force; the policy's, once it was changed, are in the database."""
     from sqlalchemy import make_url
 
-    settings, origins = home(context).load()
+    place = home(context)
+    settings, origins = place.load()
+    decided = _policy(place, settings)
     rows: list[dict[str, object]] = []
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
+        value = decided.get(field.name, getattr(settings, field.name))
         if field.name == "database_url" and value:
-            value = make_url(value).render_as_string(hide_password=True)
+            value = make_url(str(value)).render_as_string(hide_password=True)
         row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": value}
         if origin:
-            row["origin"] = origins[field.name]
+            row["origin"] = "policy" if field.name in decided else origins[field.name]
         rows.append(row)
     show(rows, as_json=as_json)
+
+
+def _policy(place: Home, settings: Settings) -> dict[str, object]:
+    """Setting to value of what the policy says instead of the settings; nothing before its first change, nor where the
+    database cannot be read: `doctor` says why."""
+    from contextlib import suppress
+
+    from alliance.errors import AllianceError
+    from hub.migrations import require_current
+    from hub.policy import store
+    from hub.policy.configured import in_settings
+    from hub.runtime.db import Database
+
+    db = Database(place.database_url(settings))
+    try:
+        with suppress(AllianceError):
+            require_current(db)
+            with db.read() as tx:
+                found = store.newest(tx)
+            return {} if found is None else in_settings(found.policy)
+    finally:
+        db.close()
+    return {}
 
 
 def doctor(context: typer.Context, as_json: bool = JSON) -> None:

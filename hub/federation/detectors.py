@@ -13,7 +13,7 @@ from alliance.errors import AlreadyExists, FailedPrecondition, InvalidInput, Not
 from alliance.names import Digest, GroupId, MemberId
 from hub.audit.service import AuditService
 from hub.blobs.service import BlobService
-from hub.federation import flower, schedule, store
+from hub.federation import flower, model_store, schedule, store
 from hub.federation.model import (
     SECOND,
     Detector,
@@ -24,7 +24,9 @@ from hub.federation.model import (
     ScheduleId,
     Spec,
 )
+from hub.federation.release import Model, ReleaseMode
 from hub.membership.service import MembershipService
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 
@@ -33,10 +35,19 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 class DetectorService:
-    def __init__(self, *, membership: MembershipService, blobs: BlobService, audit: AuditService, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        membership: MembershipService,
+        blobs: BlobService,
+        audit: AuditService,
+        policies: PolicyService,
+        clock: Clock,
+    ) -> None:
         self._membership = membership
         self._blobs = blobs
         self._audit = audit
+        self._policies = policies
         self._clock = clock
 
     def propose(
@@ -60,22 +71,33 @@ class DetectorService:
             model_digest=self._initial(tx, caller, group, spec, initial),
         )
         store.add_detector(tx, detector)
+        initial_model = Model(
+            version=0,
+            digest=detector.model_digest,
+            round=None,
+            trained_from=0,
+            create_time=detector.create_time,
+        )
+        model_store.add(tx, name, initial_model)
         self._record(tx, caller, "detector_proposed", name, detector.model_digest)
         return detector
 
-    def approve(self, tx: Connection, caller: Caller, name: DetectorId) -> Detector:
+    def approve(
+        self, tx: Connection, caller: Caller, name: DetectorId, mode: ReleaseMode = ReleaseMode.AUTOMATIC
+    ) -> Detector:
         """Raises: NotFound, FailedPrecondition."""
-        detector = self.get(tx, name).approve()
+        detector = self.lock(tx, name).approve(mode)
         store.save_detector(tx, detector)
-        self._record(tx, caller, "detector_approved", name)
+        self._record(tx, caller, f"detector_approved:{mode}", name)
         return detector
 
     def get(self, tx: Connection, name: DetectorId) -> Detector:
         """Raises: NotFound."""
-        detector = store.find_detector(tx, name)
-        if detector is None:
-            raise NotFound(f"no detector {name}", reason="DETECTOR_NOT_FOUND", field="name")
-        return detector
+        return _known(store.find_detector(tx, name), name)
+
+    def lock(self, tx: Connection, name: DetectorId) -> Detector:
+        """The detector, which then stays as it is until this transaction ends. Raises: NotFound."""
+        return _known(store.lock_detector(tx, name), name)
 
     def visible(self, tx: Connection, caller: Caller, *, after: str | None, limit: int) -> list[Detector]:
         """All of them to the console, to a member those of its groups."""
@@ -151,6 +173,7 @@ class DetectorService:
         if not SECOND <= wanted.interval <= 366 * 86_400 * SECOND:
             raise InvalidInput("an interval is 1 second to a year", field="schedule.interval_seconds")
         check_rounds(wanted.rounds, "schedule.rounds")
+        self._policies.current(tx).require_quorum(wanted.plan.quorum, field="schedule.quorum")
         store.save_schedule(tx, wanted)
         self._record(tx, caller, "schedule_created", wanted.detector)
         return wanted
@@ -196,6 +219,12 @@ class DetectorService:
 
     def _record(self, tx: Connection, caller: Caller, event: str, name: DetectorId, digest: bytes = b"") -> None:
         self._audit.record(tx, event=event, actor=caller.name, subject=name, digest=digest)
+
+
+def _known(found: Detector | None, name: DetectorId) -> Detector:
+    if found is None:
+        raise NotFound(f"no detector {name}", reason="DETECTOR_NOT_FOUND", field="name")
+    return found
 
 
 def detector_id(text: str, *, field: str = "name") -> DetectorId:

@@ -9,6 +9,7 @@ from typing import NewType
 from alliance.errors import FailedPrecondition, InvalidInput
 from alliance.names import Digest, GroupId, MemberId
 from alliance.tensors import ArraySpec
+from hub.federation.release import NOTHING, Release, ReleaseMode
 
 DetectorId = NewType("DetectorId", str)
 ScheduleId = NewType("ScheduleId", str)
@@ -45,7 +46,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """`number` counts released rounds; `state_digest` is the strategy's own state after them (moments)."""
+    """`model_digest` is what the next round begins from, `state_digest` the strategy's own state with it (moments)."""
 
     id: DetectorId
     group: GroupId
@@ -54,13 +55,13 @@ class Detector:
     proposer: str
     create_time: int
     model_digest: Digest
-    number: int = 0
     state_digest: Digest | None = None
+    release: Release = NOTHING
 
-    def approve(self) -> Detector:
+    def approve(self, mode: ReleaseMode = ReleaseMode.AUTOMATIC) -> Detector:
         if self.state is not DetectorState.PROPOSED:
             raise FailedPrecondition(f"{self.id} is {self.state} already", reason="DETECTOR_STATE")
-        return replace(self, state=DetectorState.APPROVED)
+        return replace(self, state=DetectorState.APPROVED, release=replace(self.release, mode=mode))
 
     def require_approved(self) -> None:
         if self.state is not DetectorState.APPROVED:

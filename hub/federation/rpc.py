@@ -13,6 +13,8 @@ from hub.federation import wire
 from hub.federation.detectors import DetectorService, detector_id, plan, schedule_id
 from hub.federation.flower import task_settings
 from hub.federation.model import SECOND, Detector, RoundId, Schedule
+from hub.federation.release import Model
+from hub.federation.releases import ReleaseService
 from hub.federation.service import Result, RoundService, Task
 from hub.runtime.caller import MEMBERS, Caller
 from hub.runtime.clock import Clock, micros, timestamp, timestamp_micros
@@ -20,9 +22,17 @@ from hub.runtime.paging import page, page_request
 
 
 class FederationRpc:
-    def __init__(self, detectors: DetectorService, rounds: RoundService, blobs: BlobService, clock: Clock) -> None:
+    def __init__(
+        self,
+        detectors: DetectorService,
+        rounds: RoundService,
+        releases: ReleaseService,
+        blobs: BlobService,
+        clock: Clock,
+    ) -> None:
         self._detectors = detectors
         self._rounds = rounds
+        self._releases = releases
         self._blobs = blobs
         self._clock = clock
 
@@ -44,7 +54,8 @@ class FederationRpc:
     def approve_detector(
         self, tx: Connection, caller: Caller, request: pb.ApproveDetectorRequest
     ) -> pb.ApproveDetectorResponse:
-        approved = self._detectors.approve(tx, caller, detector_id(request.name))
+        mode = wire.parse_release(request.release)
+        approved = self._detectors.approve(tx, caller, detector_id(request.name), mode)
         return pb.ApproveDetectorResponse(detector=self._detector(tx, caller, approved))
 
     def list_detectors(
@@ -149,17 +160,42 @@ class FederationRpc:
 
     def get_model(self, tx: Connection, caller: Caller, request: pb.GetModelRequest) -> pb.GetModelResponse:
         found = self._detectors.require_joined(tx, caller, detector_id(request.detector, field="detector"))
+        version = request.version if request.HasField("version") else None
+        model = self._model(tx, found, self._releases.model(tx, found, version))
         return pb.GetModelResponse(
-            detector=found.id,
-            version=found.number,
-            digest=found.model_digest,
-            size=self._blobs.size(tx, found.model_digest),
+            detector=found.id, version=model.version, digest=model.digest, size=model.size, round=model.round
         )
+
+    def list_models(self, tx: Connection, caller: Caller, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+        asked = page_request(request.page_size, request.page_token)
+        detector = self._detectors.get(tx, detector_id(request.detector, field="detector"))
+        before = None if asked.after is None else asked.after_number(0)
+        found = self._releases.models(tx, detector.id, before=before, limit=asked.size + 1)
+        shown = page(found, asked, lambda one: str(one.version))
+        return pb.ListModelsResponse(
+            models=[self._model(tx, detector, one) for one in shown.items], next_page_token=shown.next_token
+        )
+
+    def promote_model(self, tx: Connection, caller: Caller, request: pb.PromoteModelRequest) -> pb.PromoteModelResponse:
+        name = detector_id(request.detector, field="detector")
+        detector, model = self._releases.promote(tx, caller, name, request.version)
+        return pb.PromoteModelResponse(model=self._model(tx, detector, model))
+
+    def set_model_release(
+        self, tx: Connection, caller: Caller, request: pb.SetModelReleaseRequest
+    ) -> pb.SetModelReleaseResponse:
+        name, mode = detector_id(request.detector, field="detector"), wire.parse_release(request.release)
+        changed = self._releases.set_mode(tx, caller, name, mode)
+        return pb.SetModelReleaseResponse(detector=self._detector(tx, caller, changed))
+
+    def _model(self, tx: Connection, detector: Detector, model: Model) -> pb.Model:
+        return wire.model_message(model, detector, size=self._blobs.size(tx, model.digest))
 
     def _detector(self, tx: Connection, caller: Caller, one: Detector) -> pb.Detector:
         consents = self._detectors.consents(tx, one.id)
         joined = caller.who in MEMBERS and caller.member in consents
-        return wire.detector_message(one, consents=len(consents), joined=joined, caller=caller)
+        released = self._releases.model(tx, one, None)
+        return wire.detector_message(one, released, consents=len(consents), joined=joined, caller=caller)
 
 
 def task_message(task: Task) -> pb.Task:

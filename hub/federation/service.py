@@ -19,8 +19,8 @@ from alliance.names import DIGEST_SIZE, Digest, MemberId, digest
 from alliance.v1 import federation_pb2 as pb
 from hub.audit.service import AuditService
 from hub.blobs.service import BlobService
+from hub.federation import model_store, round_store, schedule, store, validate
 from hub.federation import round as machine
-from hub.federation import round_store, schedule, store, validate
 from hub.federation.detectors import DetectorService, check_rounds
 from hub.federation.model import (
     Detector,
@@ -36,6 +36,7 @@ from hub.federation.model import (
 from hub.federation.round import Action
 from hub.federation.work import LEASE, Outcome, Work
 from hub.membership.service import MembershipService
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 from hub.runtime.db import Undone, after_commit, savepoint
@@ -81,12 +82,14 @@ class RoundService:
         membership: MembershipService,
         blobs: BlobService,
         audit: AuditService,
+        policies: PolicyService,
         clock: Clock,
     ) -> None:
         self._detectors = detectors
         self._membership = membership
         self._blobs = blobs
         self._audit = audit
+        self._policies = policies
         self._clock = clock
         self._asked: Callable[[Collection[MemberId]], None] = lambda members: None
         self._ripe: Callable[[Work | None], None] = lambda work: None
@@ -98,9 +101,10 @@ class RoundService:
 
     def trigger(self, tx: Connection, caller: Caller, name: DetectorId, plan: Plan, rounds: int) -> Round:
         """Raises: NotFound, FailedPrecondition (not approved, or a round is open)."""
-        detector = self._detectors.get(tx, name)
+        detector = self._detectors.lock(tx, name)
         detector.require_approved()
         check_rounds(rounds, "rounds")
+        self._policies.current(tx).require_quorum(plan.quorum, field="quorum")
         if (running := round_store.open_round(tx, name)) is not None:
             raise FailedPrecondition(
                 f"rounds/{running.id} of {name} is {running.state}",
@@ -118,7 +122,7 @@ class RoundService:
             if found is None:
                 continue
             store.save_schedule(tx, found.schedule)
-            detector = self._detectors.get(tx, one.detector)
+            detector = self._detectors.lock(tx, one.detector)
             if round_store.open_round(tx, detector.id) is None:
                 due = f"{one.id}@{found.due_time}"
                 self._start(tx, detector, one.plan, one.rounds, actor=one.id, due=due)
@@ -212,7 +216,7 @@ class RoundService:
             current = step.round
             if step.action is Action.AGAIN:
                 continue
-            if current.state is RoundState.RELEASED and (following := self._release(tx, detector, current)):
+            if current.state is RoundState.RELEASED and (following := self._release(tx, current)):
                 detector, current = following
                 continue
             if step.action is not Action.AGGREGATE:
@@ -262,13 +266,14 @@ class RoundService:
     def _start(
         self, tx: Connection, detector: Detector, plan: Plan, rounds: int, *, actor: str, due: str | None
     ) -> Round:
-        now = micros(self._clock())
+        now, floor = micros(self._clock()), self._policies.current(tx).least_quorum
         planned = Round(
             id=RoundId(0),
             detector=detector.id,
             state=RoundState.PLANNED,
-            number=detector.number + 1,
-            plan=plan,
+            number=detector.release.newest + 1,
+            # That of a schedule may be from before the floor was raised.
+            plan=replace(plan, quorum=max(plan.quorum, floor)),
             left=rounds - 1,
             create_time=now,
             phase_deadline=now + plan.deadline,
@@ -278,15 +283,18 @@ class RoundService:
         self._audit.record(tx, event=f"round_planned:{detector.id}", actor=actor, subject=f"rounds/{made.id}")
         return made
 
-    def _release(self, tx: Connection, detector: Detector, released: Round) -> tuple[Detector, Round] | None:
-        """The aggregate becomes the detector's model; the next round of a series, if there is one, follows at once."""
+    def _release(self, tx: Connection, released: Round) -> tuple[Detector, Round] | None:
+        """The aggregate becomes the detector's newest model, and is released or held; the next round of a series, if
+        there is one, follows at once."""
+        detector = self._detectors.lock(tx, released.detector)
         grown = replace(
             detector,
             model_digest=released.result_digest or detector.model_digest,
-            number=released.number,
             state_digest=released.state_digest,
+            release=detector.release.trained(),
         )
         store.save_detector(tx, grown)
+        model_store.add_trained(tx, released, grown.model_digest, start=detector.release.start)
         if grown.model_digest != detector.model_digest:
             after_commit(tx, partial(self._blobs.files.rest, detector.model_digest))
         if detector.state_digest is not None:

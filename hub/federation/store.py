@@ -35,6 +35,7 @@ from hub.federation.model import (
     ScheduleId,
     Spec,
 )
+from hub.federation.release import Release, ReleaseMode
 from hub.federation.wire import parse_spec, spec_message
 from hub.runtime.db import Int64, metadata
 
@@ -49,8 +50,12 @@ detector_table = Table(
     Column("proposer", String(80), nullable=False),
     Column("create_time", Int64, nullable=False),
     Column("model_digest", LargeBinary(32), nullable=False),
+    # Versions: the newest that a round made, which the next round begins from, which is released.
     Column("number", Integer, nullable=False),
     Column("state_digest", LargeBinary(32)),
+    Column("release_mode", String(20), nullable=False, server_default="automatic"),
+    Column("start_version", Integer, nullable=False, server_default="0"),
+    Column("released_version", Integer, nullable=False, server_default="0"),
 )
 consent_table = Table(
     "detector_consent",
@@ -77,6 +82,12 @@ _FIND = select(detector_table).where(detector_table.c.name == bindparam("detecto
 
 def find_detector(tx: Connection, detector: DetectorId) -> Detector | None:
     row = tx.execute(_FIND, {"detector": detector}).first()
+    return None if row is None else _detector(row)
+
+
+def lock_detector(tx: Connection, detector: DetectorId) -> Detector | None:
+    """The detector, which then stays as it is until this transaction ends."""
+    row = tx.execute(_FIND.with_for_update(), {"detector": detector}).first()
     return None if row is None else _detector(row)
 
 
@@ -162,8 +173,11 @@ def _detector_values(detector: Detector) -> dict[str, Any]:
         "proposer": detector.proposer,
         "create_time": detector.create_time,
         "model_digest": detector.model_digest,
-        "number": detector.number,
+        "number": detector.release.newest,
         "state_digest": detector.state_digest,
+        "release_mode": detector.release.mode.value,
+        "start_version": detector.release.start,
+        "released_version": detector.release.released,
     }
 
 
@@ -176,8 +190,13 @@ def _detector(row: Row[Any]) -> Detector:
         proposer=row.proposer,
         create_time=row.create_time,
         model_digest=Digest(bytes(row.model_digest)),
-        number=row.number,
         state_digest=None if row.state_digest is None else Digest(bytes(row.state_digest)),
+        release=Release(
+            mode=ReleaseMode(row.release_mode),
+            newest=row.number,
+            start=row.start_version,
+            released=row.released_version,
+        ),
     )
 
 

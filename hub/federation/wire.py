@@ -11,6 +11,7 @@ from alliance.gains import gain
 from alliance.tensors import ArraySpec
 from alliance.v1 import federation_pb2 as pb
 from hub.federation.model import Detector, Participant, Round, RoundState, Schedule, Spec, StrategyName
+from hub.federation.release import Model, ReleaseMode
 from hub.runtime.caller import Caller
 from hub.runtime.clock import timestamp
 
@@ -62,7 +63,9 @@ def spec_message(spec: Spec) -> pb.DetectorSpec:
     )
 
 
-def detector_message(detector: Detector, *, consents: int, joined: bool, caller: Caller) -> pb.Detector:
+def detector_message(
+    detector: Detector, released: Model, *, consents: int, joined: bool, caller: Caller
+) -> pb.Detector:
     return pb.Detector(
         name=detector.id,
         group=detector.group,
@@ -72,9 +75,33 @@ def detector_message(detector: Detector, *, consents: int, joined: bool, caller:
         create_time=timestamp(detector.create_time),
         consents=consents if caller.is_console else int(joined),
         joined=joined,
-        model_digest=detector.model_digest,
-        model_version=detector.number,
+        model_digest=released.digest,
+        model_version=released.version,
+        release=f"MODEL_RELEASE_{detector.release.mode.upper()}",
+        newest_version=detector.release.newest,
     )
+
+
+def model_message(model: Model, detector: Detector, *, size: int) -> pb.Model:
+    return pb.Model(
+        version=model.version,
+        digest=model.digest,
+        size=size,
+        round="" if model.round is None else f"rounds/{model.round}",
+        trained_from=model.trained_from,
+        create_time=timestamp(model.create_time),
+        released=model.version == detector.release.released > 0,
+        next_start=model.version == detector.release.start,
+    )
+
+
+def parse_release(release: int, *, field: str = "release") -> ReleaseMode:
+    """Raises: InvalidInput."""
+    if release == pb.MODEL_RELEASE_BY_PROMOTION:
+        return ReleaseMode.BY_PROMOTION
+    if release in (pb.MODEL_RELEASE_UNSPECIFIED, pb.MODEL_RELEASE_AUTOMATIC):
+        return ReleaseMode.AUTOMATIC
+    raise InvalidInput(f"{release} is no way to release", field=field, remedy=f"use one of {', '.join(ReleaseMode)}")
 
 
 def schedule_message(schedule: Schedule) -> pb.Schedule:

@@ -20,6 +20,7 @@ from hub.fingerprints import store
 from hub.fingerprints.model import Bank, Hit, HitSummary, Segment, check_batch, check_rows
 from hub.keys.service import KeyService
 from hub.membership.service import MembershipService
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros, timestamp
 
@@ -31,17 +32,26 @@ _DIGEST_KEY = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})\Z")
 
 class FingerprintService:
     def __init__(
-        self, *, membership: MembershipService, keys: KeyService, blobs: BlobService, audit: AuditService, clock: Clock
+        self,
+        *,
+        membership: MembershipService,
+        keys: KeyService,
+        blobs: BlobService,
+        audit: AuditService,
+        policies: PolicyService,
+        clock: Clock,
     ) -> None:
         self._membership = membership
         self._keys = keys
         self._blobs = blobs
         self._audit = audit
+        self._policies = policies
         self._clock = clock
 
     def create_bank(self, tx: Connection, caller: Caller, bank_id: BankId, audience: Audience, scheme: str) -> Bank:
         """Raises: NotFound, AlreadyExists, InvalidInput."""
         schemes.scheme(scheme)
+        self._policies.current(tx).require_ceiling(audience.ceiling)
         self._membership.group(tx, audience.group)
         if store.find_bank(tx, bank_id) is not None:
             raise AlreadyExists(f"{bank_id} exists", reason="BANK_EXISTS", field="name")

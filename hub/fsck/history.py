@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from alliance.audience import Audience
 from alliance.canonical import AuditEvent
+from hub.fsck.decided import Decided
 
 _STANDINGS = {
     "member_enrolled": "active",
@@ -49,10 +50,9 @@ class History:
     banks: dict[str, Said] = field(default_factory=dict)
     # In the order of the bank's own numbers: whoever appends holds the bank until it commits.
     entries: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
-    models: dict[str, Said] = field(default_factory=dict)
-    detector_of: dict[str, str] = field(default_factory=dict)
     results: dict[str, Said] = field(default_factory=dict)
     updates: dict[tuple[str, str], Said] = field(default_factory=dict)
+    decided: Decided = field(default_factory=Decided)
 
     @classmethod
     def of(cls, leaves: Iterable[bytes]) -> History:
@@ -65,6 +65,7 @@ class History:
     def _read(self, leaf: AuditEvent, index: int) -> None:
         event, _, detail = leaf.event.partition(":")
         subject, digest = leaf.subject, Said(leaf.digest, index)
+        self.decided.read(event, detail, leaf, index)
         if event in _STANDINGS:
             self.standings[subject] = Said(_STANDINGS[event], index)
         match event:
@@ -104,14 +105,8 @@ class History:
 
     def _federated(self, event: str, detail: str, leaf: AuditEvent, digest: Said) -> None:
         match event:
-            case "detector_proposed":
-                self.models[leaf.subject] = digest
-            case "round_planned" if detail:
-                self.detector_of[leaf.subject] = detail
             case "round_released":
                 self.results[leaf.subject] = digest
-                if leaf.digest and leaf.subject in self.detector_of:
-                    self.models[self.detector_of[leaf.subject]] = digest
             case "slot_reported":
                 self.updates[leaf.subject, detail] = digest
             case _:

@@ -22,6 +22,7 @@ from hub.membership import agent_store, store
 from hub.membership.enrolment import Enrolled, verify
 from hub.membership.model import GONE, Agent, Member, Standing
 from hub.pki.service import PkiService
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 
@@ -31,16 +32,14 @@ MAX_AGENTS = 100
 
 
 class AgentService:
-    """`certificate` is the lifetime of a channel certificate."""
-
     def __init__(
-        self, *, alliance: str, pki: PkiService, audit: AuditService, clock: Clock, certificate: dt.timedelta
+        self, *, alliance: str, pki: PkiService, audit: AuditService, policies: PolicyService, clock: Clock
     ) -> None:
         self._alliance = alliance
         self._pki = pki
         self._audit = audit
         self._clock = clock
-        self._certificate = certificate
+        self._policies = policies
 
     def enrol(
         self,
@@ -71,7 +70,8 @@ class AgentService:
                 remedy="check the clocks of this machine and the hub, then try again",
             )
         name = agent or self._new(tx, member.id)
-        chain = self._pki.issue_member(tx, request=request, member=member.id, agent=name, lifetime=self._certificate)
+        lifetime = dt.timedelta(seconds=self._policies.current(tx).certificate_seconds)
+        chain = self._pki.issue_member(tx, request=request, member=member.id, agent=name, lifetime=lifetime)
         until = micros(x509.load_der_x509_certificate(chain[0]).not_valid_after_utc)
         if agent:
             agent_store.certified(tx, member.id, name, until=until)

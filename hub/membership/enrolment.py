@@ -21,6 +21,7 @@ from hub.membership import agent_store, identity_store, store
 from hub.membership.admissions import AdmissionService
 from hub.membership.model import Agent, ConsoleRole, Identity, Invitation, Member, Operator, Role, Standing
 from hub.pki.service import OPERATOR_LIFETIME, PkiService
+from hub.policy.service import PolicyService
 from hub.runtime.caller import Caller
 from hub.runtime.clock import Clock, micros
 
@@ -36,7 +37,7 @@ class Enrolled:
 
 
 class EnrolmentService:
-    """`invitation` is the default lifetime of an invitation, `certificate` of a channel certificate."""
+    """How long an invitation lasts that does not say, and a channel certificate, is in the policy."""
 
     def __init__(
         self,
@@ -45,24 +46,22 @@ class EnrolmentService:
         pki: PkiService,
         audit: AuditService,
         admissions: AdmissionService,
+        policies: PolicyService,
         clock: Clock,
-        invitation: dt.timedelta,
-        certificate: dt.timedelta,
     ) -> None:
         self._alliance = alliance
         self._pki = pki
         self._audit = audit
         self._admissions = admissions
+        self._policies = policies
         self._clock = clock
-        self._invitation = invitation
-        self._certificate = certificate
 
     def invite(
         self, tx: Connection, caller: Caller, member_id: MemberId, role: Role, secret_digest: bytes, lifetime: int
     ) -> Invitation:
         """Invites a new member, or one that has not enrolled yet. Raises: AlreadyExists, InvalidInput."""
         now = self._clock()
-        seconds = lifetime or int(self._invitation.total_seconds())
+        seconds = lifetime or self._policies.current(tx).invitation_seconds
         if not 0 < seconds <= MAX_INVITATION.total_seconds():
             raise InvalidInput("an invitation lasts 1 second to 30 days", field="lifetime_seconds")
         expire_time = micros(now + dt.timedelta(seconds=seconds))
@@ -102,7 +101,9 @@ class EnrolmentService:
         store.save_member(tx, enrolled)
         self._admissions.enrolled(tx, enrolled.id)
         agent = AgentId(f"agents/{secrets.token_hex(4)}")
-        chain = self._pki.issue_member(tx, request=request, member=enrolled.id, agent=agent, lifetime=self._certificate)
+        chain = self._pki.issue_member(
+            tx, request=request, member=enrolled.id, agent=agent, lifetime=self._lifetime(tx)
+        )
         agent_store.add(tx, Agent(member=enrolled.id, name=agent, create_time=now, expire_time=_until(chain)))
         self._audit.record(
             tx,
@@ -118,10 +119,13 @@ class EnrolmentService:
         agent, serial = (caller.peer.agent, caller.peer.serial) if caller.peer else ("", 0)
         self._audit.record(tx, event="certificate_renewed", actor=caller.name, subject=f"{caller.name}/{agent}")
         chain = self._pki.renew_member(
-            tx, request=request, member=caller.member, agent=agent, serial=serial, lifetime=self._certificate
+            tx, request=request, member=caller.member, agent=agent, serial=serial, lifetime=self._lifetime(tx)
         )
         agent_store.certified(tx, caller.member, AgentId(agent), until=_until(chain))
         return chain
+
+    def _lifetime(self, tx: Connection) -> dt.timedelta:
+        return dt.timedelta(seconds=self._policies.current(tx).certificate_seconds)
 
     def issue_operator(
         self, tx: Connection, actor: str, operator_id: OperatorId, role: ConsoleRole, request: bytes

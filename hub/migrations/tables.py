@@ -5,6 +5,7 @@ from __future__ import annotations
 from hub.approvals import store as approvals
 from hub.audit import store as audit
 from hub.blobs import store as blobs
+from hub.federation import model_store as models
 from hub.federation import round_store as rounds
 from hub.federation import store as federation
 from hub.fingerprints import store as fingerprints
@@ -14,6 +15,7 @@ from hub.membership import agent_store as agents
 from hub.membership import identity_store as identities
 from hub.membership import store as membership
 from hub.pki import store as pki
+from hub.policy import store as policy
 from hub.runtime import idempotency
 from hub.runtime.db import metadata
 
@@ -30,6 +32,8 @@ __all__ = [
     "keys",
     "membership",
     "metadata",
+    "models",
     "pki",
+    "policy",
     "rounds",
 ]

@@ -69,7 +69,7 @@ NAMES_NOTHING = frozenset(
         *("DetectorSpec.max_update_norm", "ArraySpec.name", "ArraySpec.dtype", "ArraySpec.shape"),
         *("Setting.name", "Setting.value", "TaskMetric.name", "TaskMetric.value"),
         *("SubmitResultRequest.kind", "SubmitResultRequest.update_size", "SubmitResultRequest.examples"),
-        "SubmitResultRequest.refusal",
+        *("SubmitResultRequest.refusal", "GetModelRequest.version"),
     }
 )
 PAGING = ("page_size", "page_token")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -169,7 +170,15 @@ class Scene:
             console_pb2.ApproveActionRequest(name=made.name, request_digest=canonical.sha256(expel)),
             console_pb2.RejectActionRequest(name=made.name),
             console_pb2.ListActionsRequest(page_size=1),
+            self._policy(),
         )
+
+    def _policy(self) -> Message:
+        """A change for the policy in force, of every field."""
+        seen = self.a.hub.admin.call(console_pb2.GetPolicyRequest(), console_pb2.GetPolicyResponse).policy
+        seen.least_quorum = 2
+        fields = ("two_admins", "least_quorum", "strictest_ceiling", "invitation_seconds", "certificate_seconds")
+        return console_pb2.UpdatePolicyRequest(policy=seen, update_mask=FieldMask(paths=fields))
 
     def _federation(self) -> tuple[Message, ...]:
         schedule = federation_pb2.Schedule(
@@ -209,7 +218,10 @@ class Scene:
                 local_metrics=[federation_pb2.TaskMetric(name="accuracy", value=0.5)],
                 refusal="TASK_REFUSAL_NO_DATA",
             ),
-            federation_pb2.GetModelRequest(detector=self.detector),
+            federation_pb2.GetModelRequest(detector=self.detector, version=0),
+            federation_pb2.ListModelsRequest(page_size=1, detector=self.detector),
+            federation_pb2.PromoteModelRequest(detector=self.detector, version=1),
+            federation_pb2.SetModelReleaseRequest(detector=self.detector, release="MODEL_RELEASE_BY_PROMOTION"),
         )
 
 

@@ -15,9 +15,10 @@ from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, Not
 from alliance.names import OperatorId
 from alliance.v1 import membership_pb2 as pb
 from hub.app import Services
-from hub.approvals.model import LIFETIME, Action, Policy, State
+from hub.approvals.model import LIFETIME, Action, State
 from hub.approvals.service import ApprovalService, Call
 from hub.membership.model import ConsoleRole
+from hub.policy.model import TwoAdmins
 from hub.runtime.caller import Caller, Who
 from hub.runtime.clock import utc_now
 from tests.kit.direct import write
@@ -48,10 +49,10 @@ def test_who_approves_is_another_and_has_seen_it() -> None:
             closed.reject("operators/dana", 30)
 
 
-@pytest.mark.parametrize(("policy", "wanted"), [(Policy.AUTO, [False, True]), (Policy.ALWAYS, [True, True])])
-def test_when_two_are_needed(policy: Policy, wanted: list[bool]) -> None:
+@pytest.mark.parametrize(("policy", "wanted"), [(TwoAdmins.AUTO, [False, True]), (TwoAdmins.ALWAYS, [True, True])])
+def test_when_two_are_needed(policy: TwoAdmins, wanted: list[bool]) -> None:
     assert [policy.applies(1), policy.applies(2)] == wanted
-    assert not Policy.NEVER.applies(2)
+    assert not TwoAdmins.NEVER.applies(2)
 
 
 def test_two_admins_who_approve_at_once_do_it_once(services: Services) -> None:
@@ -62,7 +63,7 @@ def test_two_admins_who_approve_at_once_do_it_once(services: Services) -> None:
         return pb.ExpelMemberResponse()
 
     approvals = ApprovalService(
-        policy=Policy.ALWAYS,
+        policies=services.policies,
         operators=services.operators,
         audit=services.audit,
         calls={NAME: Call(parse=pb.ExpelMemberRequest.FromString, do=do)},
@@ -84,7 +85,7 @@ def test_two_admins_who_approve_at_once_do_it_once(services: Services) -> None:
 
 def test_what_a_revoked_admin_proposed_is_not_done(services: Services) -> None:
     approvals = ApprovalService(
-        policy=Policy.ALWAYS,
+        policies=services.policies,
         operators=services.operators,
         audit=services.audit,
         calls={NAME: Call(parse=pb.ExpelMemberRequest.FromString, do=lambda tx, caller, request: request)},

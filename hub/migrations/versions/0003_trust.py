@@ -124,3 +124,44 @@ def upgrade() -> None:
         sa.CheckConstraint("state in ('open', 'approved', 'rejected')", name="ck_action_state"),
         sa.PrimaryKeyConstraint("id", name="pk_action"),
     )
+    # Rounds released what they made; the newest of it is what the next one begins from.
+    op.add_column("detector", sa.Column("release_mode", sa.String(20), nullable=False, server_default="automatic"))
+    op.add_column("detector", sa.Column("start_version", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("detector", sa.Column("released_version", sa.Integer(), nullable=False, server_default="0"))
+    op.execute("UPDATE detector SET start_version = number, released_version = number")
+    op.create_table(
+        "detector_model",
+        sa.Column("detector", sa.String(80), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("round", sa.BigInteger().with_variant(sa.Integer(), "sqlite")),
+        sa.Column("trained_from", sa.Integer(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["detector"], ["detector.name"], name="fk_detector_model_detector"),
+        sa.ForeignKeyConstraint(["round"], ["round.id"], name="fk_detector_model_round"),
+        sa.PrimaryKeyConstraint("detector", "version", name="pk_detector_model"),
+    )
+    op.execute(
+        "INSERT INTO detector_model (detector, version, digest, round, trained_from, create_time) "
+        "SELECT name, 0, COALESCE("
+        "(SELECT r.model_digest FROM round r WHERE r.detector = detector.name ORDER BY r.id LIMIT 1), model_digest"
+        "), NULL, 0, create_time FROM detector"
+    )
+    op.execute(
+        "INSERT INTO detector_model (detector, version, digest, round, trained_from, create_time) "
+        "SELECT detector, number, COALESCE(result_digest, model_digest), id, number - 1, end_time "
+        "FROM round WHERE state = 'released'"
+    )
+    op.create_table(
+        "policy",
+        sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("two_admins", sa.String(16), nullable=False),
+        sa.Column("least_quorum", sa.Integer(), nullable=False),
+        sa.Column("strictest_ceiling", sa.Integer(), nullable=False),
+        sa.Column("invitation_seconds", sa.Integer(), nullable=False),
+        sa.Column("certificate_seconds", sa.Integer(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("revision >= 0", name="ck_policy_revision_not_negative"),
+        sa.CheckConstraint("two_admins in ('auto', 'always', 'never')", name="ck_policy_two_admins"),
+        sa.PrimaryKeyConstraint("revision", name="pk_policy"),
+    )

@@ -23,46 +23,60 @@ _sym_db = _symbol_database.Default()
 
 
 from alliance.v1 import enrolment_pb2 as alliance_dot_v1_dot_enrolment__pb2
+from alliance.v1 import fingerprint_pb2 as alliance_dot_v1_dot_fingerprint__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61lliance/v1/console.proto\x12\x0b\x61lliance.v1\x1a\x1b\x61lliance/v1/enrolment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n\x08Operator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04role\x18\x02 \x01(\x0e\x32\x18.alliance.v1.ConsoleRole\x12\x0c\n\x04live\x18\x03 \x01(\x08\"=\n\x14ListOperatorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListOperatorsResponse\x12(\n\toperators\x18\x01 \x03(\x0b\x32\x15.alliance.v1.Operator\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15RevokeOperatorRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"A\n\x16RevokeOperatorResponse\x12\'\n\x08operator\x18\x01 \x01(\x0b\x32\x15.alliance.v1.Operator\"\xa9\x02\n\x06\x41\x63tion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.alliance.v1.ActionState\x12\x10\n\x08proposer\x18\x05 \x01(\t\x12\x30\n\x0cpropose_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65\x63ider\x18\x08 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08response\x18\n \x01(\x0c\"K\n\x14ProposeActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"<\n\x15ProposeActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\"P\n\x14\x41pproveActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0erequest_digest\x18\x03 \x01(\x0c\"<\n\x15\x41pproveActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\"7\n\x13RejectActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x14RejectActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\";\n\x12ListActionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListActionsResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.alliance.v1.Action\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x92\x01\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TION_STATE_OPEN\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_APPROVED\x10\x02\x12\x19\n\x15\x41\x43TION_STATE_REJECTED\x10\x03\x12\x18\n\x14\x41\x43TION_STATE_EXPIRED\x10\x04\x32\x9a\x04\n\x0e\x43onsoleService\x12V\n\rListOperators\x12!.alliance.v1.ListOperatorsRequest\x1a\".alliance.v1.ListOperatorsResponse\x12Y\n\x0eRevokeOperator\x12\".alliance.v1.RevokeOperatorRequest\x1a#.alliance.v1.RevokeOperatorResponse\x12V\n\rProposeAction\x12!.alliance.v1.ProposeActionRequest\x1a\".alliance.v1.ProposeActionResponse\x12V\n\rApproveAction\x12!.alliance.v1.ApproveActionRequest\x1a\".alliance.v1.ApproveActionResponse\x12S\n\x0cRejectAction\x12 .alliance.v1.RejectActionRequest\x1a!.alliance.v1.RejectActionResponse\x12P\n\x0bListActions\x12\x1f.alliance.v1.ListActionsRequest\x1a .alliance.v1.ListActionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61lliance/v1/console.proto\x12\x0b\x61lliance.v1\x1a\x1b\x61lliance/v1/enrolment.proto\x1a\x1d\x61lliance/v1/fingerprint.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n\x08Operator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04role\x18\x02 \x01(\x0e\x32\x18.alliance.v1.ConsoleRole\x12\x0c\n\x04live\x18\x03 \x01(\x08\"=\n\x14ListOperatorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListOperatorsResponse\x12(\n\toperators\x18\x01 \x03(\x0b\x32\x15.alliance.v1.Operator\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15RevokeOperatorRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"A\n\x16RevokeOperatorResponse\x12\'\n\x08operator\x18\x01 \x01(\x0b\x32\x15.alliance.v1.Operator\"\xa9\x02\n\x06\x41\x63tion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.alliance.v1.ActionState\x12\x10\n\x08proposer\x18\x05 \x01(\t\x12\x30\n\x0cpropose_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65\x63ider\x18\x08 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08response\x18\n \x01(\x0c\"K\n\x14ProposeActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"<\n\x15ProposeActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\"P\n\x14\x41pproveActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0erequest_digest\x18\x03 \x01(\x0c\"<\n\x15\x41pproveActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\"7\n\x13RejectActionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x14RejectActionResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Action\";\n\x12ListActionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListActionsResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.alliance.v1.Action\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x01\n\x06Policy\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12*\n\ntwo_admins\x18\x03 \x01(\x0e\x32\x16.alliance.v1.TwoAdmins\x12\x14\n\x0cleast_quorum\x18\x04 \x01(\x05\x12+\n\x11strictest_ceiling\x18\x05 \x01(\x0e\x32\x10.alliance.v1.Tlp\x12\x1a\n\x12invitation_seconds\x18\x06 \x01(\x03\x12\x1b\n\x13\x63\x65rtificate_seconds\x18\x07 \x01(\x03\"\x12\n\x10GetPolicyRequest\"8\n\x11GetPolicyResponse\x12#\n\x06policy\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Policy\"\x7f\n\x13UpdatePolicyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x06policy\x18\x02 \x01(\x0b\x32\x13.alliance.v1.Policy\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x14UpdatePolicyResponse\x12#\n\x06policy\x18\x01 \x01(\x0b\x32\x13.alliance.v1.Policy*\x92\x01\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TION_STATE_OPEN\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_APPROVED\x10\x02\x12\x19\n\x15\x41\x43TION_STATE_REJECTED\x10\x03\x12\x18\n\x14\x41\x43TION_STATE_EXPIRED\x10\x04*i\n\tTwoAdmins\x12\x1a\n\x16TWO_ADMINS_UNSPECIFIED\x10\x00\x12\x13\n\x0fTWO_ADMINS_AUTO\x10\x01\x12\x15\n\x11TWO_ADMINS_ALWAYS\x10\x02\x12\x14\n\x10TWO_ADMINS_NEVER\x10\x03\x32\xbb\x05\n\x0e\x43onsoleService\x12V\n\rListOperators\x12!.alliance.v1.ListOperatorsRequest\x1a\".alliance.v1.ListOperatorsResponse\x12Y\n\x0eRevokeOperator\x12\".alliance.v1.RevokeOperatorRequest\x1a#.alliance.v1.RevokeOperatorResponse\x12V\n\rProposeAction\x12!.alliance.v1.ProposeActionRequest\x1a\".alliance.v1.ProposeActionResponse\x12V\n\rApproveAction\x12!.alliance.v1.ApproveActionRequest\x1a\".alliance.v1.ApproveActionResponse\x12S\n\x0cRejectAction\x12 .alliance.v1.RejectActionRequest\x1a!.alliance.v1.RejectActionResponse\x12P\n\x0bListActions\x12\x1f.alliance.v1.ListActionsRequest\x1a .alliance.v1.ListActionsResponse\x12J\n\tGetPolicy\x12\x1d.alliance.v1.GetPolicyRequest\x1a\x1e.alliance.v1.GetPolicyResponse\x12S\n\x0cUpdatePolicy\x12 .alliance.v1.UpdatePolicyRequest\x1a!.alliance.v1.UpdatePolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'alliance.v1.console_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIONSTATE']._serialized_start=1314
-  _globals['_ACTIONSTATE']._serialized_end=1460
-  _globals['_OPERATOR']._serialized_start=104
-  _globals['_OPERATOR']._serialized_end=182
-  _globals['_LISTOPERATORSREQUEST']._serialized_start=184
-  _globals['_LISTOPERATORSREQUEST']._serialized_end=245
-  _globals['_LISTOPERATORSRESPONSE']._serialized_start=247
-  _globals['_LISTOPERATORSRESPONSE']._serialized_end=337
-  _globals['_REVOKEOPERATORREQUEST']._serialized_start=339
-  _globals['_REVOKEOPERATORREQUEST']._serialized_end=396
-  _globals['_REVOKEOPERATORRESPONSE']._serialized_start=398
-  _globals['_REVOKEOPERATORRESPONSE']._serialized_end=463
-  _globals['_ACTION']._serialized_start=466
-  _globals['_ACTION']._serialized_end=763
-  _globals['_PROPOSEACTIONREQUEST']._serialized_start=765
-  _globals['_PROPOSEACTIONREQUEST']._serialized_end=840
-  _globals['_PROPOSEACTIONRESPONSE']._serialized_start=842
-  _globals['_PROPOSEACTIONRESPONSE']._serialized_end=902
-  _globals['_APPROVEACTIONREQUEST']._serialized_start=904
-  _globals['_APPROVEACTIONREQUEST']._serialized_end=984
-  _globals['_APPROVEACTIONRESPONSE']._serialized_start=986
-  _globals['_APPROVEACTIONRESPONSE']._serialized_end=1046
-  _globals['_REJECTACTIONREQUEST']._serialized_start=1048
-  _globals['_REJECTACTIONREQUEST']._serialized_end=1103
-  _globals['_REJECTACTIONRESPONSE']._serialized_start=1105
-  _globals['_REJECTACTIONRESPONSE']._serialized_end=1164
-  _globals['_LISTACTIONSREQUEST']._serialized_start=1166
-  _globals['_LISTACTIONSREQUEST']._serialized_end=1225
-  _globals['_LISTACTIONSRESPONSE']._serialized_start=1227
-  _globals['_LISTACTIONSRESPONSE']._serialized_end=1311
-  _globals['_CONSOLESERVICE']._serialized_start=1463
-  _globals['_CONSOLESERVICE']._serialized_end=2001
+  _globals['_ACTIONSTATE']._serialized_start=1858
+  _globals['_ACTIONSTATE']._serialized_end=2004
+  _globals['_TWOADMINS']._serialized_start=2006
+  _globals['_TWOADMINS']._serialized_end=2111
+  _globals['_OPERATOR']._serialized_start=169
+  _globals['_OPERATOR']._serialized_end=247
+  _globals['_LISTOPERATORSREQUEST']._serialized_start=249
+  _globals['_LISTOPERATORSREQUEST']._serialized_end=310
+  _globals['_LISTOPERATORSRESPONSE']._serialized_start=312
+  _globals['_LISTOPERATORSRESPONSE']._serialized_end=402
+  _globals['_REVOKEOPERATORREQUEST']._serialized_start=404
+  _globals['_REVOKEOPERATORREQUEST']._serialized_end=461
+  _globals['_REVOKEOPERATORRESPONSE']._serialized_start=463
+  _globals['_REVOKEOPERATORRESPONSE']._serialized_end=528
+  _globals['_ACTION']._serialized_start=531
+  _globals['_ACTION']._serialized_end=828
+  _globals['_PROPOSEACTIONREQUEST']._serialized_start=830
+  _globals['_PROPOSEACTIONREQUEST']._serialized_end=905
+  _globals['_PROPOSEACTIONRESPONSE']._serialized_start=907
+  _globals['_PROPOSEACTIONRESPONSE']._serialized_end=967
+  _globals['_APPROVEACTIONREQUEST']._serialized_start=969
+  _globals['_APPROVEACTIONREQUEST']._serialized_end=1049
+  _globals['_APPROVEACTIONRESPONSE']._serialized_start=1051
+  _globals['_APPROVEACTIONRESPONSE']._serialized_end=1111
+  _globals['_REJECTACTIONREQUEST']._serialized_start=1113
+  _globals['_REJECTACTIONREQUEST']._serialized_end=1168
+  _globals['_REJECTACTIONRESPONSE']._serialized_start=1170
+  _globals['_REJECTACTIONRESPONSE']._serialized_end=1229
+  _globals['_LISTACTIONSREQUEST']._serialized_start=1231
+  _globals['_LISTACTIONSREQUEST']._serialized_end=1290
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=1292
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=1376
+  _globals['_POLICY']._serialized_start=1379
+  _globals['_POLICY']._serialized_end=1587
+  _globals['_GETPOLICYREQUEST']._serialized_start=1589
+  _globals['_GETPOLICYREQUEST']._serialized_end=1607
+  _globals['_GETPOLICYRESPONSE']._serialized_start=1609
+  _globals['_GETPOLICYRESPONSE']._serialized_end=1665
+  _globals['_UPDATEPOLICYREQUEST']._serialized_start=1667
+  _globals['_UPDATEPOLICYREQUEST']._serialized_end=1794
+  _globals['_UPDATEPOLICYRESPONSE']._serialized_start=1796
+  _globals['_UPDATEPOLICYRESPONSE']._serialized_end=1855
+  _globals['_CONSOLESERVICE']._serialized_start=2114
+  _globals['_CONSOLESERVICE']._serialized_end=2813
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 import datetime
 
 from alliance.v1 import enrolment_pb2 as _enrolment_pb2
+from alliance.v1 import fingerprint_pb2 as _fingerprint_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -18,11 +20,22 @@ class ActionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_STATE_APPROVED: _ClassVar[ActionState]
     ACTION_STATE_REJECTED: _ClassVar[ActionState]
     ACTION_STATE_EXPIRED: _ClassVar[ActionState]
+
+class TwoAdmins(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TWO_ADMINS_UNSPECIFIED: _ClassVar[TwoAdmins]
+    TWO_ADMINS_AUTO: _ClassVar[TwoAdmins]
+    TWO_ADMINS_ALWAYS: _ClassVar[TwoAdmins]
+    TWO_ADMINS_NEVER: _ClassVar[TwoAdmins]
 ACTION_STATE_UNSPECIFIED: ActionState
 ACTION_STATE_OPEN: ActionState
 ACTION_STATE_APPROVED: ActionState
 ACTION_STATE_REJECTED: ActionState
 ACTION_STATE_EXPIRED: ActionState
+TWO_ADMINS_UNSPECIFIED: TwoAdmins
+TWO_ADMINS_AUTO: TwoAdmins
+TWO_ADMINS_ALWAYS: TwoAdmins
+TWO_ADMINS_NEVER: TwoAdmins
 
 class Operator(_message.Message):
     __slots__ = ("name", "role", "live")
@@ -149,3 +162,47 @@ class ListActionsResponse(_message.Message):
     actions: _containers.RepeatedCompositeFieldContainer[Action]
     next_page_token: str
     def __init__(self, actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("etag", "revision", "two_admins", "least_quorum", "strictest_ceiling", "invitation_seconds", "certificate_seconds")
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TWO_ADMINS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_QUORUM_FIELD_NUMBER: _ClassVar[int]
+    STRICTEST_CEILING_FIELD_NUMBER: _ClassVar[int]
+    INVITATION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    etag: str
+    revision: int
+    two_admins: TwoAdmins
+    least_quorum: int
+    strictest_ceiling: _fingerprint_pb2.Tlp
+    invitation_seconds: int
+    certificate_seconds: int
+    def __init__(self, etag: _Optional[str] = ..., revision: _Optional[int] = ..., two_admins: _Optional[_Union[TwoAdmins, str]] = ..., least_quorum: _Optional[int] = ..., strictest_ceiling: _Optional[_Union[_fingerprint_pb2.Tlp, str]] = ..., invitation_seconds: _Optional[int] = ..., certificate_seconds: _Optional[int] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPolicyResponse(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: Policy
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ...) -> None: ...
+
+class UpdatePolicyRequest(_message.Message):
+    __slots__ = ("request_id", "policy", "update_mask")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    policy: Policy
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, request_id: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdatePolicyResponse(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: Policy
+    def __init__(self, policy: _Optional[_Union[Policy, _Mapping]] = ...) -> None: ...

@@ -25,6 +25,12 @@ class DetectorState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DETECTOR_STATE_PROPOSED: _ClassVar[DetectorState]
     DETECTOR_STATE_APPROVED: _ClassVar[DetectorState]
 
+class ModelRelease(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_RELEASE_UNSPECIFIED: _ClassVar[ModelRelease]
+    MODEL_RELEASE_AUTOMATIC: _ClassVar[ModelRelease]
+    MODEL_RELEASE_BY_PROMOTION: _ClassVar[ModelRelease]
+
 class RoundState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROUND_STATE_UNSPECIFIED: _ClassVar[RoundState]
@@ -68,6 +74,9 @@ STRATEGY_FED_ADAGRAD: Strategy
 DETECTOR_STATE_UNSPECIFIED: DetectorState
 DETECTOR_STATE_PROPOSED: DetectorState
 DETECTOR_STATE_APPROVED: DetectorState
+MODEL_RELEASE_UNSPECIFIED: ModelRelease
+MODEL_RELEASE_AUTOMATIC: ModelRelease
+MODEL_RELEASE_BY_PROMOTION: ModelRelease
 ROUND_STATE_UNSPECIFIED: RoundState
 ROUND_STATE_PLANNED: RoundState
 ROUND_STATE_RECRUITING: RoundState
@@ -131,7 +140,7 @@ class DetectorSpec(_message.Message):
     def __init__(self, code: _Optional[str] = ..., arrays: _Optional[_Iterable[_Union[ArraySpec, _Mapping]]] = ..., metrics: _Optional[_Iterable[str]] = ..., aggregation: _Optional[_Union[Strategy, str]] = ..., aggregation_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., train_settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., max_examples: _Optional[int] = ..., max_update_norm: _Optional[float] = ...) -> None: ...
 
 class Detector(_message.Message):
-    __slots__ = ("name", "group", "spec", "state", "proposer", "create_time", "consents", "joined", "model_digest", "model_version")
+    __slots__ = ("name", "group", "spec", "state", "proposer", "create_time", "consents", "joined", "model_digest", "model_version", "release", "newest_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +151,8 @@ class Detector(_message.Message):
     JOINED_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     group: str
     spec: DetectorSpec
@@ -152,7 +163,29 @@ class Detector(_message.Message):
     joined: bool
     model_digest: bytes
     model_version: int
-    def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., spec: _Optional[_Union[DetectorSpec, _Mapping]] = ..., state: _Optional[_Union[DetectorState, str]] = ..., proposer: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consents: _Optional[int] = ..., joined: _Optional[bool] = ..., model_digest: _Optional[bytes] = ..., model_version: _Optional[int] = ...) -> None: ...
+    release: ModelRelease
+    newest_version: int
+    def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., spec: _Optional[_Union[DetectorSpec, _Mapping]] = ..., state: _Optional[_Union[DetectorState, str]] = ..., proposer: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., consents: _Optional[int] = ..., joined: _Optional[bool] = ..., model_digest: _Optional[bytes] = ..., model_version: _Optional[int] = ..., release: _Optional[_Union[ModelRelease, str]] = ..., newest_version: _Optional[int] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("version", "digest", "size", "round", "trained_from", "create_time", "released", "next_start")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_START_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    digest: bytes
+    size: int
+    round: str
+    trained_from: int
+    create_time: _timestamp_pb2.Timestamp
+    released: bool
+    next_start: bool
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[bytes] = ..., size: _Optional[int] = ..., round: _Optional[str] = ..., trained_from: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., released: _Optional[bool] = ..., next_start: _Optional[bool] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("name", "detector", "interval_seconds", "rounds", "quorum", "deadline_seconds", "paused", "next_time")
@@ -289,12 +322,14 @@ class ProposeDetectorResponse(_message.Message):
     def __init__(self, detector: _Optional[_Union[Detector, _Mapping]] = ...) -> None: ...
 
 class ApproveDetectorRequest(_message.Message):
-    __slots__ = ("request_id", "name")
+    __slots__ = ("request_id", "name", "release")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     name: str
-    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    release: ModelRelease
+    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., release: _Optional[_Union[ModelRelease, str]] = ...) -> None: ...
 
 class ApproveDetectorResponse(_message.Message):
     __slots__ = ("detector",)
@@ -509,10 +544,12 @@ class SubmitResultResponse(_message.Message):
     def __init__(self, accepted: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
-    __slots__ = ("detector",)
+    __slots__ = ("detector", "version")
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     detector: str
-    def __init__(self, detector: _Optional[str] = ...) -> None: ...
+    version: int
+    def __init__(self, detector: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class GetModelResponse(_message.Message):
     __slots__ = ("detector", "version", "digest", "size", "round")
@@ -527,3 +564,53 @@ class GetModelResponse(_message.Message):
     size: int
     round: str
     def __init__(self, detector: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ..., size: _Optional[int] = ..., round: _Optional[str] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "detector")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    detector: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., detector: _Optional[str] = ...) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models", "next_page_token")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    next_page_token: str
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PromoteModelRequest(_message.Message):
+    __slots__ = ("request_id", "detector", "version")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    detector: str
+    version: int
+    def __init__(self, request_id: _Optional[str] = ..., detector: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class PromoteModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class SetModelReleaseRequest(_message.Message):
+    __slots__ = ("request_id", "detector", "release")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    detector: str
+    release: ModelRelease
+    def __init__(self, request_id: _Optional[str] = ..., detector: _Optional[str] = ..., release: _Optional[_Union[ModelRelease, str]] = ...) -> None: ...
+
+class SetModelReleaseResponse(_message.Message):
+    __slots__ = ("detector",)
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    detector: Detector
+    def __init__(self, detector: _Optional[_Union[Detector, _Mapping]] = ...) -> None: ...
