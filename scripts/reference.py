@@ -52,7 +52,7 @@ HUB_SETTINGS = {
     "log_level": "debug, info, warning or error.",
     "membership_invitation_hours": "Life of an invitation that does not say its own. Until a policy says.",
     "membership_admission_cosigners": "How many members sign another's admission; `init` fixes it in the log.",
-    "membership_certificate_hours": "Life of an agent's channel certificate, renewed at two thirds. Until a policy says.",
+    "membership_certificate_hours": "Life of an agent's channel certificate, renewed at 2/3. Until a policy says.",
     "membership_certificate_record_days": "How long the hub knows a certificate after its end; a day at least.",
     "ca_overlap_hours": "How long a new authority is announced, and the least time the old one is trusted after.",
     "approvals_two_admins": "Whether two admins are needed: auto, always or never. Until a policy says.",

@@ -137,8 +137,8 @@ def _policy(place: Home, settings: Settings) -> dict[str, object]:
 
     from alliance.errors import AllianceError
     from hub.migrations import require_current
-    from hub.policy import store
     from hub.policy.configured import in_settings
+    from hub.policy.service import changed
     from hub.runtime.db import Database
 
     db = Database(place.database_url(settings))
@@ -146,7 +146,7 @@ def _policy(place: Home, settings: Settings) -> dict[str, object]:
         with suppress(AllianceError):
             require_current(db)
             with db.read() as tx:
-                found = store.newest(tx)
+                found = changed(tx)
             return {} if found is None else in_settings(found.policy)
     finally:
         db.close()

@@ -137,14 +137,7 @@ def banks(tx: Connection, said: History) -> Iterator[Finding]:
 
 
 def federation(tx: Connection, said: History) -> Iterator[Finding]:
-<<<<<<< HEAD
-    """Released models, results of rounds, members' updates."""
-    for row in rows(tx, "detector"):
-        model = said.models.get(row.name)
-        yield from compare("detector", row.name, "model", bytes(row.model_digest), model)
-=======
     """Results of rounds, members' updates."""
->>>>>>> 9ca7343 (mine)
     for row in rows(tx, "round"):
         key = f"rounds/{row.id}"
         result = bytes(row.result_digest or b"")

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from alliance.errors import AllianceError
 from hub.federation.release import NOTHING, Release, ReleaseMode
-from hub.fsck.checks import Finding, rows
 from hub.fsck.decided import Decided, Leaf
-from hub.policy import store as policies
-from hub.policy.model import Revision, change_digest
+from hub.fsck.findings import Finding, rows
+from hub.policy.model import change_digest
+from hub.policy.service import history
 
 
 def models(tx: Connection, said: Decided) -> Iterator[Finding]:
@@ -48,25 +47,23 @@ def models(tx: Connection, said: Decided) -> Iterator[Finding]:
 
 def policy(tx: Connection, said: Decided) -> Iterator[Finding]:
     """Every revision, by what the log has of the step to it."""
-    before: Revision | None = None
-    seen: set[int] = set()
-    for row in rows(tx, "policy"):
-        seen.add(row.revision)
-        try:
-            found = policies.revision(row)
-        except (ValueError, AllianceError):
-            yield Finding(table="policy", key=str(row.revision), problem="cannot be read")
-            before = None
+    try:
+        stored = history(tx)
+    except ValueError as error:
+        yield Finding(table="policy", key="", problem=f"cannot be read: {error}")
+        return
+    for before, after in zip([None, *stored], stored, strict=False):
+        if after.number == 0:
             continue
-        if before is not None and before.number + 1 == found.number:
-            digest = change_digest(before.policy, found.policy)
-            yield from _compare("policy", str(found.number), digest, said.policies.get(found.number))
-        elif found.number:
-            yield Finding(table="policy", key=str(found.number), problem="what it was changed from cannot be read")
-        before = found
-    for number, leaf in said.policies.items():
-        if number not in seen:
-            yield Finding(table="policy", key=str(number), problem=f"is missing, leaf {leaf.number} says it was made")
+        key = str(after.number)
+        if before is None or before.number != after.number - 1:
+            yield Finding(table="policy", key=key, problem="the revision before it is missing")
+        else:
+            digest = change_digest(before.policy, after.policy)
+            yield from _compare("policy", key, digest, said.policies.get(after.number))
+    for number in sorted(set(said.policies) - {one.number for one in stored}):
+        problem = f"is missing, leaf {said.policies[number].number} says it was made"
+        yield Finding(table="policy", key=str(number), problem=problem)
 
 
 def _compare(table: str, key: str, found: bytes, leaf: Leaf | None) -> Iterator[Finding]:

@@ -15,13 +15,8 @@ from alliance.names import Digest
 from hub.audit import verification
 from hub.blobs.files import CHUNK, BlobFiles
 from hub.blobs.service import is_known
-<<<<<<< HEAD
-from hub.fsck import checks
-from hub.fsck.findings import Finding
-=======
 from hub.fsck import checks, decisions
-from hub.fsck.checks import Finding
->>>>>>> 9ca7343 (mine)
+from hub.fsck.findings import Finding
 from hub.fsck.history import History
 from hub.runtime.db import Database
 

@@ -43,3 +43,13 @@ class PolicyService:
             digest=change_digest(before.policy, after.policy),
         )
         return after
+
+
+def changed(tx: Connection) -> Revision | None:
+    """The newest change, None before the first: for whoever has no hub's settings at hand."""
+    return store.newest(tx)
+
+
+def history(tx: Connection) -> list[Revision]:
+    """Every revision, oldest first. Raises: ValueError for a stored one that is none."""
+    return store.revisions(tx)

@@ -29,7 +29,7 @@ _NEWEST = select(policy_table).order_by(policy_table.c.revision.desc()).limit(1)
 
 def newest(tx: Connection) -> Revision | None:
     row = tx.execute(_NEWEST).first()
-    return None if row is None else revision(row)
+    return None if row is None else _revision(row)
 
 
 def add(tx: Connection, one: Revision, *, now: int) -> None:
@@ -48,7 +48,12 @@ def add(tx: Connection, one: Revision, *, now: int) -> None:
     )
 
 
-def revision(row: Row[Any]) -> Revision:
+def revisions(tx: Connection) -> list[Revision]:
+    """All of them, oldest first. Raises: ValueError for a row that is none."""
+    return [_revision(row) for row in tx.execute(select(policy_table).order_by(policy_table.c.revision))]
+
+
+def _revision(row: Row[Any]) -> Revision:
     return Revision(
         number=row.revision,
         policy=Policy(
