@@ -15,7 +15,7 @@ from alliance.names import Digest
 from hub.audit import verification
 from hub.blobs.files import CHUNK, BlobFiles
 from hub.blobs.service import is_known
-from hub.fsck import checks, decisions
+from hub.fsck import checks, releases
 from hub.fsck.findings import Finding
 from hub.fsck.history import History
 from hub.runtime.db import Database
@@ -74,9 +74,9 @@ def _steps(
     yield "admissions", checks.admissions(tx, said, alliance)
     yield "keys", checks.epochs(tx, said)
     yield "banks", checks.banks(tx, said)
-    yield "detectors", decisions.models(tx, said.decided)
+    yield "detectors", releases.models(tx, said.decided)
     yield "rounds", checks.federation(tx, said)
-    yield "policy", decisions.policy(tx, said.decided)
+    yield "policy", releases.policy(tx, said.decided)
     yield "blobs", checks.blobs(tx, read)
 
 
