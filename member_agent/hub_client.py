@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -103,8 +103,10 @@ class HubClient:
         with self._explained(), _unavailable_for_now():
             yield from channel.stream_out(self._channel, permitted.message, response, timeout=timeout)
 
-    def download(self, request: blob_pb2.DownloadBlobRequest) -> Iterator[blob_pb2.DownloadBlobResponse | memoryview]:
-        """A blob: a message with its size, then chunks."""
+    def download(
+        self, request: blob_pb2.DownloadBlobRequest
+    ) -> Generator[blob_pb2.DownloadBlobResponse | memoryview, None, None]:
+        """A blob: a message with its size, then chunks; closing it ends the call."""
         self._passed(request)
         with self._explained(), _unavailable_for_now():
             yield from channel.download(self._channel, request)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from alliance.errors import Corrupt
+from alliance.errors import Corrupt, LimitExceeded
 from alliance.names import Digest
 from alliance.v1 import blob_pb2 as pb
 from member_agent.egress import PermittedBlob
@@ -33,7 +33,7 @@ def download(hub: HubClient, digest: Digest, parts: Path) -> bytes:
 
     Raises: Corrupt for bytes of another digest (the part is dropped), AllianceError.
     """
-    return bytes(_receive(hub, digest, parts, lambda size: memoryview(bytearray(size))))
+    return bytes(_receive(hub, digest, parts, _memory))
 
 
 class Latest:
@@ -54,12 +54,23 @@ class Latest:
 
     def _room(self, size: int) -> memoryview:
         """The memory that is there, if it is as large: fresh memory costs as much time as the bytes' digest."""
-        return self._data if len(self._data) == size else _huge(size)
+        return self._data if len(self._data) == size else _memory(size)
 
 
-def _huge(size: int) -> memoryview:
-    """Memory in large pages, where the system has any."""
-    made = mmap.mmap(-1, max(size, 1))
+def _memory(size: int) -> memoryview:
+    """None of it is taken before bytes are there, whatever size the hub says; large pages, where the system has any.
+
+    Raises: LimitExceeded.
+    """
+    try:
+        made = mmap.mmap(-1, max(size, 1))
+    except OSError as error:
+        raise LimitExceeded(
+            f"the hub has {size} bytes to send, more memory than the agent may have",
+            reason="MEMORY_LIMIT",
+            field="limits.memory_mb",
+            remedy="raise it in agent.toml",
+        ) from error
     with contextlib.suppress(OSError, AttributeError):
         made.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(made)[:size]
@@ -69,19 +80,26 @@ def _receive(hub: HubClient, digest: Digest, parts: Path, room: Callable[[int], 
     """All bytes, in the memory that `room` gives for so many."""
     path = parts / digest.hex()
     kept = path.read_bytes() if path.exists() else b""
-    answers = hub.download(pb.DownloadBlobRequest(digest=digest, offset=len(kept)))
-    first = next(answers, None)
-    size = 0 if first is None or isinstance(first, memoryview) else first.size
-    if not len(kept) <= size <= MOST:
-        raise _dropped(path)
-    part = _Part(path, kept, room(size))
-    try:
-        for answer in answers:
-            part.append(answer if isinstance(answer, memoryview) else answer.chunk)
-    except BaseException:
-        part.save()
-        raise
-    if part.digest() != digest:
+    whole = False
+    with contextlib.closing(hub.download(pb.DownloadBlobRequest(digest=digest, offset=len(kept)))) as answers:
+        first = next(answers, None)
+        size = 0 if first is None or isinstance(first, memoryview) else first.size
+        if not len(kept) <= size <= MOST:
+            raise _dropped(path)
+        part = _Part(path, kept, room(size))
+        try:
+            for answer in answers:
+                chunk = answer if isinstance(answer, memoryview) else answer.chunk
+                # More than was said, or nothing at all, could go on for ever.
+                if not 0 < len(chunk) <= part.room:
+                    break
+                part.append(chunk)
+            else:
+                whole = part.digest() == digest
+        except BaseException:
+            part.save()
+            raise
+    if not whole:
         raise _dropped(path)
     path.unlink(missing_ok=True)
     return part.data
@@ -96,10 +114,13 @@ class _Part:
         self._saved, self._time = len(kept), time.monotonic()
         self.append(kept)
 
+    @property
+    def room(self) -> int:
+        """Bytes that are still to come."""
+        return len(self.data) - self._at
+
     def append(self, chunk: bytes | memoryview) -> None:
-        """What is more than there is room for ends in another digest."""
         self._hash.update(chunk)
-        chunk = chunk[: len(self.data) - self._at]
         self.data[self._at : self._at + len(chunk)] = chunk
         self._at += len(chunk)
         if time.monotonic() - self._time > SAVED_EVERY:

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from alliance import chunks, release
-from alliance.errors import Unavailable
+from alliance.errors import Corrupt, Unavailable
 from alliance.status import from_rpc_error
 from alliance.v1 import (
     audit_pb2,
@@ -46,8 +46,10 @@ FILES = (
 METADATA = ((release.VERSION_METADATA, release.VERSION),)
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 8 << 20),
-    # Nothing packed is asked for: gRPC unpacks a message before it looks at its size.
+    # Nothing packed is asked for, and nothing is unpacked: gRPC would do it before it looks at the size, and refuses
+    # what was not asked for only after it has begun.
     ("grpc.compression_enabled_algorithms_bitset", 1),
+    ("grpc.per_message_decompression", 0),
     # Notices a blackhole within 80 s instead of never.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -113,7 +115,7 @@ def call(channel: grpc.Channel, request: Message, response: type[R], *, timeout:
         request_serializer=_bytes_of,
         response_deserializer=response.FromString,
     )
-    return _translated(lambda: cast("R", method(request, timeout=timeout, metadata=METADATA)))
+    return _translated(lambda: cast("R | None", method(request, timeout=timeout, metadata=METADATA)))
 
 
 def stream_in(channel: grpc.Channel, requests: Iterable[Message | bytes], first: type[Message], response: type[R]) -> R:
@@ -121,7 +123,7 @@ def stream_in(channel: grpc.Channel, requests: Iterable[Message | bytes], first:
     method = channel.stream_unary(
         routes()[first.DESCRIPTOR.full_name], request_serializer=_bytes_of, response_deserializer=response.FromString
     )
-    return _translated(lambda: cast("R", method(iter(requests), metadata=METADATA)))
+    return _translated(lambda: cast("R | None", method(iter(requests), metadata=METADATA)))
 
 
 def stream_out(
@@ -158,14 +160,18 @@ def _bytes_of(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else chunks.to_bytes(message)
 
 
-def _translated(work: Callable[[], R]) -> R:
+def _translated(work: Callable[[], R | None]) -> R:
     try:
-        return work()
+        answer = work()
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error
     except ValueError as error:
         # gRPC's word for a call on a closed channel.
         raise Unavailable("the connection was closed", reason="CHANNEL_CLOSED") from error
+    if answer is None:
+        # Well ended, with no message: gRPC lets it pass.
+        raise Corrupt("the hub answered with nothing", reason="ANSWER_MISSING", remedy="tell the operator")
+    return answer
 
 
 def ready(channel: grpc.Channel, seconds: float) -> bool:
