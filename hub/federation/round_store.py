@@ -104,7 +104,7 @@ _ASKED = or_(
         for state, slot in (ASKED_TO_TRAIN, ASKED_TO_EVALUATE)
     )
 )
-# What every answer or look at a task runs is built once: that is three quarters of a statement's cost.
+# What every round, answer or look at a task runs is built once: that is three quarters of a statement's cost.
 _FIND = select(round_table).where(round_table.c.id == bindparam("round"))
 _LOCK = _FIND.with_for_update()
 _SLOTS = (
@@ -121,6 +121,18 @@ _TASK = (
     .where(round_table.c.end_time.is_(None), participant_table.c.member == bindparam("member"), _ASKED)
     .order_by(round_table.c.id)
     .limit(1)
+)
+_CHANGE = update(round_table).where(round_table.c.id == bindparam("of_round"))
+_CLAIM = (
+    update(round_table)
+    .where(round_table.c.id == bindparam("of_round"), round_table.c.lease_until <= bindparam("now"))
+    .values(lease_epoch=round_table.c.lease_epoch + 1, lease_until=bindparam("until"))
+)
+_EPOCH = select(round_table.c.lease_epoch).where(round_table.c.id == bindparam("of_round"))
+_END_LEASE = (
+    update(round_table)
+    .where(round_table.c.id == bindparam("of_round"), round_table.c.lease_epoch == bindparam("epoch"))
+    .values(lease_until=0)
 )
 _ANSWERED = update(participant_table).where(
     participant_table.c.round == bindparam("in_round"), participant_table.c.member == bindparam("of_member")
@@ -206,7 +218,7 @@ def save_round(tx: Connection, before: Round, one: Round) -> None:
     values, known_values = _round_values(one), _round_values(before)
     changed = {name: value for name, value in values.items() if value != known_values[name]}
     if changed:
-        tx.execute(update(round_table).where(round_table.c.id == one.id).values(**changed))
+        tx.execute(_CHANGE, {"of_round": one.id, **changed})
     known = {p.member: p for p in before.participants}
     added = [
         {"round": one.id, "member": slot.member, **_slot_values(slot)}
@@ -223,16 +235,14 @@ def save_round(tx: Connection, before: Round, one: Round) -> None:
 
 def claim(tx: Connection, round_id: RoundId, *, now: int, until: int) -> int | None:
     """Takes the round's lease if nobody holds it; returns the lease's epoch."""
-    free = update(round_table).where(round_table.c.id == round_id, round_table.c.lease_until <= now)
-    if not tx.execute(free.values(lease_epoch=round_table.c.lease_epoch + 1, lease_until=until)).rowcount:
+    if not tx.execute(_CLAIM, {"of_round": round_id, "now": now, "until": until}).rowcount:
         return None
-    return int(tx.execute(select(round_table.c.lease_epoch).where(round_table.c.id == round_id)).scalar_one())
+    return int(tx.execute(_EPOCH, {"of_round": round_id}).scalar_one())
 
 
 def holds(tx: Connection, round_id: RoundId, epoch: int) -> bool:
     """Whether the lease is still of this epoch; ends it, since its holder is done."""
-    mine = update(round_table).where(round_table.c.id == round_id, round_table.c.lease_epoch == epoch)
-    return bool(tx.execute(mine.values(lease_until=0)).rowcount)
+    return bool(tx.execute(_END_LEASE, {"of_round": round_id, "epoch": epoch}).rowcount)
 
 
 def renew(tx: Connection, round_id: RoundId, epoch: int, *, until: int) -> None:

@@ -76,8 +76,14 @@ schedule_table = Table(
     Column("next_time", Int64, nullable=False),
     Column("paused", Boolean, nullable=False),
 )
-# Built once: every look at a task runs it.
+# Built once: every look at a task, and every round, runs them.
 _FIND = select(detector_table).where(detector_table.c.name == bindparam("detector"))
+_SAVE = update(detector_table).where(detector_table.c.name == bindparam("of_detector"))
+_CONSENTS = (
+    select(consent_table.c.member)
+    .where(consent_table.c.detector == bindparam("detector"))
+    .order_by(consent_table.c.member)
+)
 
 
 def find_detector(tx: Connection, detector: DetectorId) -> Detector | None:
@@ -110,12 +116,11 @@ def is_state(tx: Connection, digest: Digest) -> bool:
 
 
 def save_detector(tx: Connection, detector: Detector) -> None:
-    tx.execute(update(detector_table).where(detector_table.c.name == detector.id).values(**_detector_values(detector)))
+    tx.execute(_SAVE, {"of_detector": detector.id, **_detector_values(detector)})
 
 
 def consents(tx: Connection, detector: DetectorId) -> list[MemberId]:
-    query = select(consent_table.c.member).where(consent_table.c.detector == detector)
-    return [MemberId(row.member) for row in tx.execute(query.order_by(consent_table.c.member))]
+    return [MemberId(row.member) for row in tx.execute(_CONSENTS, {"detector": detector})]
 
 
 def add_consent(tx: Connection, detector: DetectorId, member: MemberId, *, now: int) -> None:

@@ -90,6 +90,13 @@ presence_table = Table(
     Column("member", ForeignKey("member.name"), primary_key=True),
     Column("until", Int64, nullable=False),
 )
+# Every round runs them: built once, a statement costs a quarter.
+_PRESENT = select(presence_table.c.member).where(presence_table.c.until > bindparam("now"))
+_ACTIVE_IN = (
+    select(group_member_table.c.member)
+    .join(member_table, member_table.c.name == group_member_table.c.member)
+    .where(group_member_table.c.group_name == bindparam("group"), member_table.c.standing == Standing.ACTIVE.value)
+)
 
 
 def set_present(tx: Connection, member: MemberId, *, until: int) -> None:
@@ -99,8 +106,7 @@ def set_present(tx: Connection, member: MemberId, *, until: int) -> None:
 
 
 def present(tx: Connection, *, now: int) -> set[MemberId]:
-    rows = tx.execute(select(presence_table.c.member).where(presence_table.c.until > now))
-    return {MemberId(row.member) for row in rows}
+    return {MemberId(row.member) for row in tx.execute(_PRESENT, {"now": now})}
 
 
 @functools.cache
@@ -269,12 +275,7 @@ def is_group_member(tx: Connection, group: GroupId, member: MemberId) -> bool:
 
 
 def active_in(tx: Connection, group: GroupId) -> set[MemberId]:
-    rows = tx.execute(
-        select(group_member_table.c.member)
-        .join(member_table, member_table.c.name == group_member_table.c.member)
-        .where(group_member_table.c.group_name == group, member_table.c.standing == Standing.ACTIVE.value)
-    )
-    return {MemberId(row.member) for row in rows}
+    return {MemberId(row.member) for row in tx.execute(_ACTIVE_IN, {"group": group})}
 
 
 def leave_groups(tx: Connection, member: MemberId) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, delete, func, select
+from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from member_agent.state import metadata
@@ -67,6 +67,16 @@ class Uplift:
     examples: int
 
 
+# What every task runs is built once: that is most of a statement's cost.
+_CONSENT = select(consent_table).where(consent_table.c.detector == bindparam("of_detector"))
+_TOLD = tuple(one.name for one in fields(Uplift))
+_INSERT_RESULT = insert(result_table)
+_SAVE_RESULT = _INSERT_RESULT.on_conflict_do_update(
+    index_elements=["round", "metric"],
+    set_={column.name: column for column in _INSERT_RESULT.excluded if not result_table.c[column.name].primary_key},
+)
+
+
 def save_consent(tx: Connection, consent: Consent) -> None:
     values = {
         "code": consent.code,
@@ -83,7 +93,7 @@ def remove_consent(tx: Connection, detector: str) -> None:
 
 
 def find_consent(tx: Connection, detector: str) -> Consent | None:
-    row = tx.execute(select(consent_table).where(consent_table.c.detector == detector)).first()
+    row = tx.execute(_CONSENT, {"of_detector": detector}).first()
     return None if row is None else _consent(row)
 
 
@@ -100,20 +110,12 @@ def _consent(row: Row[Any]) -> Consent:
 
 def save_results(tx: Connection, results: list[Uplift], *, now: dt.datetime) -> None:
     """The newest evaluation of a round stands."""
-    seconds = int(now.timestamp())
-    for position, one in enumerate(results):
-        values = {
-            "detector": one.detector,
-            "number": one.number,
-            "position": position,
-            "federated": one.federated,
-            "local": one.local,
-            "blended": one.blended,
-            "examples": one.examples,
-            "time": seconds,
-        }
-        statement = insert(result_table).values(round=one.round, metric=one.metric, **values)
-        tx.execute(statement.on_conflict_do_update(index_elements=["round", "metric"], set_=values))
+    rows = [
+        {**{name: getattr(one, name) for name in _TOLD}, "position": position, "time": int(now.timestamp())}
+        for position, one in enumerate(results)
+    ]
+    if rows:
+        tx.execute(_SAVE_RESULT, rows)
 
 
 def results(tx: Connection, *, detector: str = "", newest_only: bool = True) -> list[Uplift]:
