@@ -228,7 +228,7 @@ def _explained(uri: TokenUri) -> Iterator[None]:
         import pkcs11
     except ImportError as error:
         raise FailedPrecondition(
-            "python-pkcs11 is not installed", reason="PKCS11_MISSING", remedy='pip install python-pkcs11'
+            "python-pkcs11 is not installed", reason="PKCS11_MISSING", remedy="pip install python-pkcs11"
         ) from error
     try:
         yield

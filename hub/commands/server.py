@@ -38,10 +38,13 @@ def init(
     as_json: bool = JSON,
 ) -> None:
     """Make a new hub: CA, database, settings and the first admin's certificate."""
+    from alliance.errors import InvalidInput
     from alliance.names import operator_id, qualified
     from hub.config import Settings
     from hub.setup import initialise, with_changes
 
+    if passphrase_file and passphrase_keyring:
+        raise InvalidInput("beside --passphrase-file", field="--passphrase-keyring", remedy="give one of them")
     settings = with_changes(
         Settings(alliance_name=alliance),
         server_address=address,

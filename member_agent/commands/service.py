@@ -81,6 +81,8 @@ def install(
         limits=limits,
         custody=custody,
     )
+    if settings.keys_keyring:
+        typer.echo("a service has no keyring: set keys.credential instead of keys.keyring before it starts", err=True)
     if dry_run:
         typer.echo(text, nl=False)
         return

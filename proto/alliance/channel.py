@@ -82,7 +82,8 @@ def open_channel(
     """A TLS channel that trusts `roots` only; with key and chain (PEM), a mutual one.
 
     Args:
-        sign: instead of a key: signs for one that is not to be had.
+        sign: instead of a key: signs for one that is not to be had. The channel must be closed: gRPC keeps the
+            process until it is.
         proxy: "http://host:port" of an HTTP CONNECT proxy; empty follows the environment.
     """
     if sign is None:

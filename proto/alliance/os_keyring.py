@@ -29,7 +29,7 @@ def passphrase(entry: str) -> bytes:
         raise FailedPrecondition(
             "the keyring library is not installed",
             reason="KEYRING_MISSING",
-            remedy='pip install keyring',
+            remedy="pip install keyring",
         ) from error
     try:
         found = keyring.get_password(service, name)

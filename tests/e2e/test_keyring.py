@@ -47,18 +47,25 @@ def test_an_agent_joins_and_works_with_its_passphrase_in_the_keyring(
     code = acme.folder / "join.code"
     code.write_text(hub.invite("acme").encode())
     command = ("join", "--code-file", code, "--passphrase-keyring", "alliance-agent/acme")
+    both = acme.run_cli(*command, "--passphrase-file", code, check=InvalidInput.exit_code)
+    assert "give one of them" in both.stderr
     missing = acme.run_cli(*command, check=FailedPrecondition.exit_code)
     assert 'run "keyring set alliance-agent acme"' in missing.stderr
     put("alliance-agent", "acme")
     acme.run_cli(*command)
     assert acme.json_of("status")["member"] == "members/acme"
     assert not (acme.home.path / "passphrase").exists()
+    unit = acme.run_cli("service", "install", "--dry-run")
+    assert "a service has no keyring" in unit.stderr
+    assert "LoadCredential" not in unit.stdout
     assert [file for file in acme.home.path.rglob("*") if file.is_file() and PHRASE.encode() in file.read_bytes()] == []
 
 
 def test_a_hub_is_made_with_its_passphrase_in_the_keyring(keyring: Path, tmp_path: Path) -> None:
     home = tmp_path / "hub"
     put("alliance-hub", "ours")
+    both = ("--passphrase-keyring", "alliance-hub/ours", "--passphrase-file", tmp_path / "phrase")
+    assert "give one of them" in hub_cli("--home", home, "init", *both, check=InvalidInput.exit_code)
     hub_cli("--home", home, "init", "--passphrase-keyring", "alliance-hub/ours")
     assert 'keyring = "alliance-hub/ours"' in (home / "hub.toml").read_text()
     assert not (home / "passphrase").exists()
@@ -75,7 +82,7 @@ def test_without_a_keyring_or_the_library_the_error_says_what_to_do(monkeypatch:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(FailedPrecondition) as error:
         os_keyring.passphrase("a/b")
-    assert error.value.remedy == 'pip install keyring'
+    assert error.value.remedy == "pip install keyring"
 
 
 @pytest.mark.parametrize("entry", ["alliance", "/name", "service/"])

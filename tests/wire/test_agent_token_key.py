@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, NotAuthenticated, Unavailable
 from member_agent import channel_key, doctor, enrolment, keystore, recovery
@@ -143,6 +146,27 @@ def test_an_absent_token_is_an_error_that_says_so_and_its_return_the_end_of_it(
     soft_token.plug_in()
     with acme.connected() as (_, hub):
         assert hub.handshake().alliance == "alliance.example"
+
+
+def test_grpc_is_told_of_a_signature_and_of_an_error(acme: AgentHome, soft_token: SoftToken) -> None:
+    """It waits for either; a call would end by its deadline only."""
+    signer = channel_key.signer(channel_key.of(secrets(acme.home), soft_token.uri))
+    assert signer is not None
+    told: queue.Queue[bytes | Exception] = queue.Queue()
+    signer(b"a handshake", None, told.put)
+    signature = told.get(timeout=60)
+    assert isinstance(signature, bytes)
+    public = enrolment.certificate(secrets(acme.home)).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    public.verify(signature, b"a handshake", ec.ECDSA(hashes.SHA256()))
+    soft_token.unplug()
+    signer(b"a handshake", None, told.put)
+    assert told.get(timeout=60) is signer.failure
+    assert isinstance(signer.failure, Unavailable)
+    soft_token.plug_in()
+    signer(b"a handshake", None, told.put)
+    assert isinstance(told.get(timeout=60), bytes)
+    assert signer.failure is None
 
 
 def test_a_wrong_pin_ends_the_daemon_and_is_tried_once(acme: AgentHome, soft_token: SoftToken) -> None:
