@@ -12,12 +12,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alliance import canonical, checkpoint
-from alliance.errors import AllianceError, Corrupt
+from alliance.errors import AllianceError, Corrupt, FailedPrecondition
 from alliance.names import GroupId, MemberId
 from alliance.v1 import audit_pb2, key_pb2
+from hub.audit.service import AuditService
 from hub.keys.service import KeyService
 from member_agent import audit_log
-from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents
+from member_agent.daemon import one_pass
+from member_agent.outbox import State
+from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
 from tests.kit.lying_hub import LyingHub
 from tests.kit.member import RawMember
 
@@ -354,6 +357,23 @@ def test_a_head_of_nobody_we_know(two: AgentAlliance, liar: LyingHub, by_another
         note = checkpoint.sign_note(head, name=origin, key=Ed25519PrivateKey.generate())
     liar.execute("UPDATE audit_checkpoint SET note = :note WHERE size = :size", note=note, size=size)
     assert log_refused(two["acme"]).reason == "CHECKPOINT_FORGED"
+
+
+def test_nothing_is_done_while_the_log_cannot_be_looked_at(two: AgentAlliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the excuse: a hub could hold back a departure from the log, and have members publish for who is gone."""
+
+    def excused(service: AuditService, tx: Any) -> Any:
+        raise FailedPrecondition("not now", reason="NOT_NOW")
+
+    two["acme"].import_csv(products(2))
+    two["acme"].publish(send=False)
+    with two["acme"].connected() as (agent, hub):
+        with monkeypatch.context() as patched:
+            patched.setattr(AuditService, "head", excused)
+            one_pass(agent, hub)
+            assert agent.outbox.count(State.WAITING) == 1
+        one_pass(agent, hub)
+        assert agent.outbox.count(State.WAITING) == 0
 
 
 def test_two_processes_of_one_agent_do_not_call_their_log_forked(
