@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from member_agent.keystore import Secrets
 from tests.kit.agents import AgentHome, quick_keys
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.softhsm import OTHER_PIN, PIN, SoftToken, soft_token
+from tests.kit.watched_proxy import WatchedProxy
 
 __all__ = ["soft_token"]
 SECOND = 1 / 3600
@@ -167,6 +169,38 @@ def test_grpc_is_told_of_a_signature_and_of_an_error(acme: AgentHome, soft_token
     signer(b"a handshake", None, told.put)
     assert isinstance(told.get(timeout=60), bytes)
     assert signer.failure is None
+
+
+def test_a_daemon_waits_for_its_token(acme: AgentHome, soft_token: SoftToken) -> None:
+    soft_token.unplug()
+    with acme.daemon() as daemon:
+        assert daemon.wait_for("hub_unreachable")["reason"] == "TOKEN_ABSENT"
+        soft_token.plug_in()
+        daemon.wait_for("connected")
+        assert daemon.terminate() == 0
+
+
+def test_a_daemon_whose_key_a_command_destroyed_goes_on_with_the_new_one(
+    acme: AgentHome, soft_token: SoftToken
+) -> None:
+    """It finds out when its connection is lost: the key for another handshake is gone."""
+    lost = threading.Event()
+    with WatchedProxy(cut=lost.is_set) as proxy:
+        acme.set("hub.proxy", proxy.url)
+        acme.set("sync.seconds", 1)
+        with acme.daemon() as daemon:
+            daemon.wait_for("connected")
+            first = secrets(acme.home).token_key
+            with acme.connected() as (opened, hub):
+                renewed = enrolment.renew(opened.home, opened.settings, opened.secrets, hub)
+                assert channel_key.settle(opened.home, opened.settings, renewed) == 1
+            assert first not in [key["ID"] for key in soft_token.private_keys()]
+            lost.set()
+            daemon.wait_for("hub_unreachable")
+            lost.clear()
+            daemon.wait_for("connected")
+            assert daemon.terminate() == 0
+    assert proxy.cuts > 0
 
 
 def test_a_wrong_pin_ends_the_daemon_and_is_tried_once(acme: AgentHome, soft_token: SoftToken) -> None:
