@@ -100,7 +100,12 @@ class Agent:
         return Trainer(limits=limits_)
 
     def target(self, hub: HubClient, bank: BankId, *, dry_run: bool = False) -> Target:
-        """Where to publish: the bank as the log has it too, and its group's key. Raises: NotFound, Corrupt."""
+        """Where to publish: the bank as the log has it too, and its group's key.
+
+        The log is looked at first: by it a member may have gone, who holds the key so far. Raises: NotFound, Corrupt.
+        """
+        if not dry_run:
+            self.audit(hub)
         for one in self.synchroniser.banks(hub):
             if one.name == bank:
                 if dry_run:

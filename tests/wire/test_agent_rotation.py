@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alliance import canonical
 from alliance.errors import Corrupt, FailedPrecondition
+from alliance.names import GroupId
 from alliance.v1 import membership_pb2
 from hub.keys.service import KeyService
 from member_agent import audit_log
@@ -191,6 +194,27 @@ def test_an_epoch_of_the_past_is_not_gone_back_to(three: AgentAlliance, monkeypa
         KeyService, "state", lambda service, tx, caller, group, number: honest(service, tx, caller, group, 1)
     )
     assert refused(three, three["bigmart"]) == "EPOCH_ROLLED_BACK"
+
+
+def test_nothing_is_published_under_the_key_of_one_who_is_gone(
+    three: AgentAlliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub says nothing of the departure, but in the log: publishing looks there first."""
+    acme = three["acme"]
+    acme.import_csv(products(2))
+    expel(three, "rival")
+    three.hub.integrate()
+    honest = KeyService.state
+
+    def silent(service: KeyService, tx: Any, caller: Any, group: GroupId, number: int) -> Any:
+        return dataclasses.replace(honest(service, tx, caller, group, number), rotation_due=False)
+
+    monkeypatch.setattr(KeyService, "state", silent)
+    acme.publish()
+    with acme.open() as agent:
+        assert agent.keyring.held(three.group, 2).epoch == 2
+    (batch,) = LyingHub(three.hub).entries(three.bank)
+    assert batch.batch.epoch == 2
 
 
 def test_the_log_of_an_epoch_suffices_to_refuse_the_one_before(
