@@ -6,7 +6,7 @@ wrong; it is never told that it may not call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
@@ -74,6 +74,31 @@ def expected(rule: Rule, who: Who) -> str:
 
 def test_the_table_has_a_row_for_every_rpc_and_none_for_others() -> None:
     assert METHODS.keys() == TABLE.keys()
+
+
+# What more than the plain rule allows: written down a second time, so that no row opens by a slip of the pen.
+OUTSIDE = {"Enrol", "EnrolAgent", "ExplainCertificate"}
+BY_TWO_ADMINS = {
+    *("ExpelMember", "IssueOperatorCertificate", "RevokeOperator", "UpdatePolicy", "PromoteModel", "SetModelRelease"),
+    *("RotateCa", "InstallCa", "RetireCa"),
+}
+SUSPENDED = {"Handshake", "LeaveAlliance", "Check", "Watch"}
+WAITING = {
+    *("Handshake", "LeaveAlliance", "Watch", "ListMembers", "GetMember", "ListIdentityChanges", "GetTrustBundle"),
+    *("GetCheckpoint", "ListLeaves", "GetInclusionProof", "GetConsistencyProof", "ListCosignatures", "Check"),
+    *("RenewCertificate", "ListAgents", "RevokeAgent"),
+}
+
+
+def test_what_is_open_to_more_than_active_members_and_to_one_admin_is_this_and_no_more() -> None:
+    def where(holds: Callable[[Rule], object]) -> set[str]:
+        return {name.partition("/")[2] for name, rule in TABLE.items() if holds(rule)}
+
+    assert where(lambda rule: Who.ANONYMOUS in rule.who) == OUTSIDE
+    assert where(lambda rule: rule.two_admins) == BY_TWO_ADMINS
+    assert where(lambda rule: rule.while_suspended) == SUSPENDED
+    assert where(lambda rule: rule.while_unadmitted and Who.ANONYMOUS not in rule.who) == WAITING
+    assert not TABLE["alliance.v1.MembershipService/Watch"].while_suspended
 
 
 def test_the_callers_of_the_test_are_all_there_are(everybody: Everybody) -> None:

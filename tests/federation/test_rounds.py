@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -70,6 +71,46 @@ def test_a_bad_update_is_refused_with_its_reason_and_the_round_goes_on(
     assert slot.state == pb.PARTICIPANT_STATE_REFUSED
     assert reason in slot.reason
     np.testing.assert_allclose(model(three.hub, three.members[0], detector, wanted)["w"], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ([("loss", 0.1)], "METRICS_UNEXPECTED"),
+        ([("accuracy", 0.1), ("accuracy", 0.9)], "METRICS_UNEXPECTED"),
+        ([("accuracy", math.nan)], "NOT_FINITE"),
+        ([("accuracy", math.inf)], "NOT_FINITE"),
+    ],
+    ids=["unknown", "repeated", "nan", "infinity"],
+)
+def test_a_bad_metric_is_refused_with_its_reason_and_counts_for_nothing(
+    three: Alliance, metrics: list[tuple[str, float]], reason: str
+) -> None:
+    wanted = spec()
+    detector = create_detector(three.hub, three.group, wanted, *three.members)
+    trainees = [Trainee(member, wanted, None) for member in three.members]
+    started = trigger(three.hub, detector, quorum=2)
+    for trainee in trainees:
+        trainee.submit_bytes(_task(trainee), tensors.encode(_zeros()), 10)
+    told = [pb.TaskMetric(name=name, value=value) for name, value in metrics]
+    bad = trainees[2].submit(_task(trainees[2], kind=pb.TASK_KIND_EVALUATE), metrics=told)
+    assert (bad.accepted, reason in bad.reason) == (False, True), bad
+    for trainee in trainees[:2]:
+        right = [pb.TaskMetric(name="accuracy", value=0.5)]
+        trainee.submit(_task(trainee, kind=pb.TASK_KIND_EVALUATE), metrics=right)
+    done = ended(three.hub, started.name)
+    assert done.state == pb.ROUND_STATE_RELEASED
+    assert [(one.name, one.members) for one in done.metrics] == [("accuracy", 2)]
+
+
+@pytest.mark.parametrize("examples", [0, -1])
+def test_an_update_of_no_examples_is_refused(three: Alliance, examples: int) -> None:
+    wanted = spec()
+    detector = create_detector(three.hub, three.group, wanted, *three.members)
+    trainees = [Trainee(member, wanted, None) for member in three.members]
+    trigger(three.hub, detector, quorum=2)
+    answer = trainees[0].submit_bytes(_task(trainees[0]), tensors.encode(_zeros()), examples)
+    assert (answer.accepted, "NO_EXAMPLES" in answer.reason) == (False, True), answer
 
 
 def test_a_model_without_arrays_goes_through_its_rounds(three: Alliance) -> None:

@@ -76,6 +76,14 @@ class LyingHub:
         statement = "UPDATE bank_entry SET body = :body WHERE bank = :bank AND seq = :seq"
         self.execute(statement, body=entry.SerializeToString(), bank=bank, seq=entry.seq)
 
+    def replace_segment(self, bank: BankId, first_seq: int, data: bytes) -> None:
+        """Other bytes as one of its segments, told by their own digest."""
+        with self.hub.services.db.write() as tx:
+            (group,) = tx.execute(text("SELECT group_name FROM bank WHERE name = :bank"), {"bank": bank}).one()
+            digest = self.hub.services.blobs.put(tx, data, group)
+        statement = "UPDATE bank_segment SET digest = :digest, size = :size WHERE bank = :bank AND first_seq = :first"
+        self.execute(statement, digest=digest, size=len(data), bank=bank, first=first_seq)
+
     def blob(self, digest: bytes) -> Path:
         return self.hub.services.blobs.files.path(Digest(digest))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from alliance import join_code, tls
 from alliance.errors import AllianceError, Corrupt, InvalidInput, NotAuthenticated, NotPermitted, Unavailable
 from alliance.join_code import JoinCode
 from alliance.names import MemberId
+from hub.audit.service import AuditService
 from hub.membership.model import Role
 from member_agent import enrolment
 from member_agent.config import Settings
@@ -208,17 +210,30 @@ def test_a_join_killed_before_the_answer_is_finished_by_the_same_command(
     assert certificates(hub) == 1
 
 
+@pytest.mark.parametrize(
+    "false",
+    [{"request": tls.certificate_request(tls.new_channel_key())}, {"member": "members/other"}],
+    ids=["a key that the hub chose", "another member"],
+)
 def test_an_answer_that_is_not_for_this_agent_is_refused(
-    hub: RunningHub, acme: AgentHome, monkeypatch: pytest.MonkeyPatch
+    hub: RunningHub, acme: AgentHome, monkeypatch: pytest.MonkeyPatch, false: dict[str, Any]
 ) -> None:
-    """The hub signs the certificate of a key it chose itself."""
     issue = hub.services.pki.issue_member
-    own = tls.certificate_request(tls.new_channel_key())
     monkeypatch.setattr(
-        type(hub.services.pki), "issue_member", lambda pki, tx, **asked: issue(tx, **{**asked, "request": own})
+        type(hub.services.pki), "issue_member", lambda pki, tx, **asked: issue(tx, **{**asked, **false})
     )
     error = refused(acme, hub.invite("acme"))
     assert (type(error), error.reason, error.exit_code) == (Corrupt, "CERTIFICATE_WRONG", 11)
+
+
+def test_an_answer_without_the_logs_key_is_refused(
+    tmp_path: Path, acme: AgentHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that knew no key of the log could verify nothing."""
+    monkeypatch.setattr(AuditService, "public_key", property(lambda service: b"no key"))
+    with running_hub(tmp_path) as hub:
+        error = refused(acme, hub.invite("acme"))
+    assert (type(error), error.reason) == (Corrupt, "CERTIFICATE_WRONG")
 
 
 def test_an_agent_two_hours_behind_is_told_of_its_clock_and_joins_when_it_is_right(

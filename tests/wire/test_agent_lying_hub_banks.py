@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alliance import entries
+from alliance import entries, segments
 from alliance.errors import AllianceError, Corrupt
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import audit_log
@@ -90,13 +90,33 @@ def test_a_damaged_segment_is_refused_until_it_is_whole_again(tmp_path: Path, mo
         publish(two, 14)
         liar = LyingHub(two.hub)
         packed = "SELECT digest FROM bank_segment ORDER BY first_seq"
-        segments = eventually(lambda: rows if len(rows := liar.rows(packed)) >= 2 else None, "two segments")
-        with flipped_byte(liar.blob(segments[1].digest)), pytest.raises(Corrupt) as error:
+        found = eventually(lambda: rows if len(rows := liar.rows(packed)) >= 2 else None, "two segments")
+        with flipped_byte(liar.blob(found[1].digest)), pytest.raises(Corrupt) as error:
             two["bigmart"].sync()
         assert error.value.reason == "DIGEST_MISMATCH"
         assert alive(two["bigmart"].contents()) == 6  # the segment before it
         two["bigmart"].sync()
         assert alive(two["bigmart"].contents()) == 14
+
+
+def test_other_bytes_under_a_true_header_are_refused_in_a_segment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segment is told by the digest of the false bytes; the batch in it is not."""
+    monkeypatch.setattr(publishing, "BATCH_ROWS", 2)
+    members = {"acme": "brand", "bigmart": "marketplace"}
+    with alliance_of_agents(members, folder=tmp_path, fingerprints_segment_entries=3) as two:
+        publish(two, 6)
+        liar = LyingHub(two.hub)
+        packed = "SELECT first_seq, digest FROM bank_segment ORDER BY first_seq"
+        segment = eventually(lambda: liar.rows(packed), "a segment")[0]
+        (first, sealed), *others = segments.unpack(liar.blob(segment.digest).read_bytes())
+        false = bytes([sealed[0] ^ 1]) + sealed[1:]
+        liar.replace_segment(two.bank, segment.first_seq, segments.pack([(first, false), *others]))
+        with pytest.raises(Corrupt) as error:
+            two["bigmart"].sync()
+        assert error.value.reason == "DIGEST_MISMATCH"
+        assert alive(two["bigmart"].contents()) == 0
 
 
 def test_a_damaged_bank_does_not_keep_others_back(two: AgentAlliance, liar: LyingHub) -> None:
