@@ -163,29 +163,29 @@ def _opened(uri: TokenUri, work: Callable[[pkcs11.Session], T], *, writes: bool 
 
         module = _module(uri)
         try:
-            _find(uri, module)
+            token = _find(uri, module)
         except pkcs11.PKCS11Error:
             # Plugged in since the module looked, or out and in again. No session is open anywhere: all are closed
             # under the lock.
             module.reinitialize()
+            token = _find(uri, module)
         try:
-            return _logged_in(uri, module, work, writes=writes)
+            return _logged_in(uri, token, work, writes=writes)
         except pkcs11.NoSuchKey:
             module.reinitialize()
-            return _logged_in(uri, module, work, writes=writes)
+            return _logged_in(uri, _find(uri, module), work, writes=writes)
 
 
-def _find(uri: TokenUri, module: Any) -> Any:
+def _find(uri: TokenUri, module: Any) -> pkcs11.Token:
     """The token, after a session without its PIN, which tells that it is really there."""
-    token = module.get_token(token_label=uri.token or None, token_serial=uri.serial.encode() or None)
+    token: pkcs11.Token = module.get_token(token_label=uri.token or None, token_serial=uri.serial.encode() or None)
     token.open().close()
     return token
 
 
-def _logged_in(uri: TokenUri, module: Any, work: Callable[[pkcs11.Session], T], *, writes: bool) -> T:
+def _logged_in(uri: TokenUri, token: pkcs11.Token, work: Callable[[pkcs11.Session], T], *, writes: bool) -> T:
     import pkcs11
 
-    token = _find(uri, module)
     pin = uri.pin()
     tried = hashlib.sha256(repr((str(uri.module), token.label, token.serial, pin)).encode()).digest()
     if tried in _REFUSED:

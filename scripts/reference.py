@@ -81,7 +81,7 @@ AGENT_SETTINGS = {
     "keys_passphrase_file": "File (mode 600) with the passphrase of `keys.sealed`; relative to the home.",
     "keys_credential": "Name of a systemd credential that holds it instead (`LoadCredentialEncrypted=`).",
     "keys_keyring": "`SERVICE/NAME` of the entry of the system's keyring that holds it instead.",
-    "keys_pkcs11_uri": "The token that makes and keeps the channel key, from the next renewal on; empty: `keys.sealed`.",
+    "keys_pkcs11_uri": "The token that makes and keeps the channel key, from the next renewal; empty: `keys.sealed`.",
     "limits_cpus": "Processors the agent may use; 0 is all.",
     "limits_memory_mb": "MiB of private memory of each process of the agent; 0 is no limit.",
     "sync_seconds": "Longest pause between two passes of `run`; changes at the hub wake it at once.",
