@@ -78,7 +78,7 @@ class ModelStore:
         self.blends = Blends(db, folder / "blends")
 
     def held(self, *, as_released: bool = False) -> list[Held]:
-        """The newest of each detector, by name, with this member's blends unless `as_released`."""
+        """What is released of each detector, by name, with this member's blends unless `as_released`."""
         with self._db.read() as tx:
             found = [_held(row) for row in tx.execute(select(model_table).order_by(model_table.c.detector))]
             if as_released:
@@ -105,9 +105,8 @@ class ModelStore:
         return self._shared(held) if held.blend is None else self.blends.path(held.blend)
 
     def fetch(self, hub: HubClient) -> list[Held]:
-        """Brings what is kept to the newest releases of the detectors joined here; gives those that came.
-
-        Asks nothing where none is joined.
+        """Brings what is kept to what is released of the detectors joined here, an earlier version than is held too;
+        gives those that came. What was withdrawn goes. Asks nothing where none is joined.
 
         Raises:
             AllianceError: the first that went wrong, once every other model was looked at.
@@ -121,7 +120,10 @@ class ModelStore:
         with self._locked():
             for one in hub.pages(pb.ListDetectorsRequest(), pb.ListDetectorsResponse, lambda page: page.detectors):
                 consent = joined.get(one.name)
-                if consent is None or not one.joined or not one.model_version or self._has(one):
+                if consent is None or not one.joined or self._has(one):
+                    continue
+                if not one.model_version:
+                    self._drop(one.name)
                     continue
                 try:
                     came.append(self._fetch(hub, one, consent))
@@ -135,10 +137,13 @@ class ModelStore:
     def forget(self, detector: str) -> None:
         """Drops a detector's model, its files too."""
         with self._locked():
-            with self._db.write() as tx:
-                tx.execute(delete(model_table).where(model_table.c.detector == detector))
+            self._drop(detector)
             self._tidy()
         self.blends.forget(detector)
+
+    def _drop(self, detector: str) -> None:
+        with self._db.write() as tx:
+            tx.execute(delete(model_table).where(model_table.c.detector == detector))
 
     def _shared(self, held: Held) -> Path:
         return self._folder / held.digest.hex()

@@ -304,3 +304,31 @@ def test_a_running_agent_fetches_what_a_round_releases(trained: AgentAlliance) -
     # The one before stays for whoever began to screen with it.
     kept = {path.name for path in bigmart.home.models.iterdir() if path.is_file()}
     assert kept == {"lock", before.digest.hex(), after.digest.hex()}
+
+
+def test_a_model_that_was_taken_back_is_followed_and_one_that_was_withdrawn_is_dropped(trained: AgentAlliance) -> None:
+    bigmart = trained["bigmart"]
+    bigmart.run_cli("sync")
+    later, table = held(bigmart), listed(bigmart, *ALL)
+
+    def promote(version: int) -> pb.Model:
+        request = pb.PromoteModelRequest(detector=DETECTOR, version=version)
+        return trained.hub.admin.call(request, pb.PromoteModelResponse).model
+
+    first = promote(1)
+    (came,) = bigmart.json_of("sync")["models"]
+    back = held(bigmart)
+    assert came["new"]
+    assert back.version == first.version == 1 < later.version
+    assert back.digest == first.digest
+    summary, found = screened(bigmart, table, "--as-released")
+    assert summary["models"] == {DETECTOR: f"1-{first.digest.hex()[:12]}"}
+    assert found["foul"]["models"] == [f"{DETECTOR} 1-{first.digest.hex()[:12]}"]
+
+    promote(0)
+    assert bigmart.json_of("sync")["models"] == []
+    assert screened(bigmart, listed(bigmart, COPY))[0]["models"] == {}
+
+    promote(later.version)
+    bigmart.run_cli("sync")
+    assert (held(bigmart).version, held(bigmart).digest) == (later.version, later.digest)
