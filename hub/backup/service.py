@@ -31,6 +31,7 @@ from hub.blobs.service import removable
 from hub.config import Home, Settings
 from hub.fsck.examine import examine
 from hub.migrations import current, migrate, newest, require_current
+from hub.pki.service import first_authority
 from hub.runtime.db import Database
 
 Progress = Callable[[str], None]
@@ -261,7 +262,14 @@ def _load(db: Database, dumped: Path, manifest: dict[str, Any], progress: Progre
 
 def _verify(db: Database, home: Home, manifest: dict[str, Any], progress: Progress) -> None:
     key = notes.NoteKey.parse(manifest["log_key"])
-    result = examine(db, home.blobs, alliance=manifest["alliance"], key=key, progress=progress)
+    result = examine(
+        db,
+        home.blobs,
+        alliance=manifest["alliance"],
+        first=first_authority(home.ca),
+        key=key,
+        progress=progress,
+    )
     if result.findings:
         first = result.findings[0]
         raise Corrupt(

@@ -23,6 +23,7 @@ def fsck(context: typer.Context, as_json: bool = JSON) -> None:
     from alliance.errors import Corrupt
     from hub.fsck.examine import examine
     from hub.migrations import require_current
+    from hub.pki.service import first_authority
     from hub.runtime.db import Database
 
     place = home(context)
@@ -31,7 +32,8 @@ def fsck(context: typer.Context, as_json: bool = JSON) -> None:
     try:
         require_current(db)
         key = _log_key(place, settings)
-        found = examine(db, place.blobs, alliance=settings.alliance_name, key=key, progress=_tell)
+        first = first_authority(place.ca)
+        found = examine(db, place.blobs, alliance=settings.alliance_name, first=first, key=key, progress=_tell)
     finally:
         db.close()
     rows: list[dict[str, object]] = [

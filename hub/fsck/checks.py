@@ -14,8 +14,8 @@ from alliance.audience import Audience, Tlp
 from alliance.errors import AllianceError
 from alliance.names import Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2
-from hub.fsck.findings import Finding, absent, by, compare, in_words, key_of, rows, unexplained
-from hub.fsck.history import History, Said
+from hub.fsck.findings import Finding, Said, absent, by, compare, in_words, key_of, rows, unexplained
+from hub.fsck.history import History
 
 
 def members(tx: Connection, said: History) -> Iterator[Finding]:

@@ -15,9 +15,10 @@ from alliance.names import Digest
 from hub.audit import verification
 from hub.blobs.files import CHUNK, BlobFiles
 from hub.blobs.service import is_known
-from hub.fsck import checks, releases
+from hub.fsck import acts, authorities, certificates, checks, releases
 from hub.fsck.findings import Finding
 from hub.fsck.history import History
+from hub.pki.model import Authority
 from hub.runtime.db import Database
 
 Progress = Callable[[str], None]
@@ -32,8 +33,11 @@ class Result:
     findings: list[Finding]
 
 
-def examine(db: Database, blobs: Path, *, alliance: str, key: notes.NoteKey, progress: Progress) -> Result:
-    """Everything there is to find, each with its table, its key and what the log says."""
+def examine(
+    db: Database, blobs: Path, *, alliance: str, first: Authority, key: notes.NoteKey, progress: Progress
+) -> Result:
+    """Everything there is to find, each with its table, its key and what the log says; `first` is the home's own
+    authority."""
     size, root, findings = 0, b"", []
     with db.read() as tx:
         progress("log")
@@ -46,14 +50,14 @@ def examine(db: Database, blobs: Path, *, alliance: str, key: notes.NoteKey, pro
         except AllianceError as error:
             findings.append(Finding(table="audit_leaf", key="", problem=str(error.message)))
             return Result(size=size, root=root, findings=findings)
-        for name, found in _steps(db, tx, history, blobs, alliance):
+        for name, found in _steps(db, tx, history, blobs, alliance, first):
             progress(name)
             findings += found
     return Result(size=size, root=root, findings=findings)
 
 
 def _steps(
-    db: Database, tx: Connection, said: History, blobs: Path, alliance: str
+    db: Database, tx: Connection, said: History, blobs: Path, alliance: str, first: Authority
 ) -> Iterator[tuple[str, Iterator[Finding]]]:
     files = BlobFiles(blobs)
 
@@ -72,8 +76,14 @@ def _steps(
     yield "operators", checks.operators(tx, said)
     yield "groups", checks.groups(tx, said)
     yield "admissions", checks.admissions(tx, said, alliance)
+    yield "authorities", authorities.authorities(tx, said.authorities, (first.anchor, first.issuer))
+    yield "agents", certificates.agents(tx, said.certificates)
+    yield "certificates", certificates.certificates(tx, said.certificates)
+    yield "actions", acts.actions(tx, said.acts)
     yield "keys", checks.epochs(tx, said)
     yield "banks", checks.banks(tx, said)
+    yield "hits", acts.hits(tx, said.acts)
+    yield "consents", acts.consents(tx, said.acts)
     yield "detectors", releases.models(tx, said.decided)
     yield "rounds", checks.federation(tx, said)
     yield "policy", releases.policy(tx, said.decided)

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from alliance.audience import Audience
 from alliance.canonical import AuditEvent
+from hub.fsck.acts import Acts
+from hub.fsck.authorities import Authorities
+from hub.fsck.certificates import Certificates
 from hub.fsck.decided import Decided
+from hub.fsck.findings import Said
 
 _STANDINGS = {
     "member_enrolled": "active",
@@ -21,13 +24,6 @@ _STANDINGS = {
     "member_expelled": "expelled",
     "member_left": "left",
 }
-
-
-class Said(NamedTuple):
-    """What a leaf says: a digest or a word, and which leaf it is."""
-
-    value: bytes | str
-    leaf: int
 
 
 @dataclass(slots=True)
@@ -52,6 +48,9 @@ class History:
     entries: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
     results: dict[str, Said] = field(default_factory=dict)
     updates: dict[tuple[str, str], Said] = field(default_factory=dict)
+    authorities: Authorities = field(default_factory=Authorities)
+    certificates: Certificates = field(default_factory=Certificates)
+    acts: Acts = field(default_factory=Acts)
     decided: Decided = field(default_factory=Decided)
 
     @classmethod
@@ -59,10 +58,12 @@ class History:
         """Raises: Corrupt for a leaf that is none."""
         history = cls()
         for index, data in enumerate(leaves):
-            history._read(AuditEvent.from_bytes(data), index)
+            leaf = AuditEvent.from_bytes(data)
+            for part in (history, history.authorities, history.certificates, history.acts):
+                part.read(leaf, index)
         return history
 
-    def _read(self, leaf: AuditEvent, index: int) -> None:
+    def read(self, leaf: AuditEvent, index: int) -> None:
         event, _, detail = leaf.event.partition(":")
         subject, digest = leaf.subject, Said(leaf.digest, index)
         self.decided.read(event, detail, leaf, index)

@@ -55,6 +55,13 @@ def create(
     return anchor
 
 
+def first_authority(folder: Path) -> Authority:
+    """The home's own, as it began. Raises: FailedPrecondition, Corrupt."""
+    anchor, path = _read_certificate(folder / "ca.pem"), folder / "issuer.pem"
+    issuer = _read_certificate(path) if path.exists() else anchor
+    return Authority(anchor=anchor.public_bytes(_DER), issuer=issuer.public_bytes(_DER), phase=Phase.ACTIVE)
+
+
 def load_log_key(path: Path, phrase: bytes) -> Ed25519PrivateKey:
     """The key that signs checkpoints. Raises: FailedPrecondition, NotAuthenticated, Corrupt."""
     key = custody.read(path, phrase)
@@ -68,15 +75,14 @@ class PkiService:
 
     def __init__(self, folder: Path, *, alliance: str, clock: Clock, server: dt.timedelta, phrase: bytes) -> None:
         self._alliance, self._clock, self._server, self._phrase = alliance, clock, server, phrase
-        self.ca = _read_certificate(folder / "ca.pem")
-        self.has_offline_root = (folder / "issuer.pem").exists()
-        issuer = _read_certificate(folder / "issuer.pem") if self.has_offline_root else self.ca
+        self._first = first_authority(folder)
+        self.ca, issuer = self._first.anchor_certificate, self._first.issuer_certificate
+        self.has_offline_root = issuer != self.ca
         key = custody.require_p256(custody.read(folder / "ca.key", phrase), "ca.key")
         if key.public_key() != issuer.public_key():
             raise Corrupt(
                 "ca.key is not the authority's key", reason="KEYS_CORRUPT", remedy="restore ca/ from one backup"
             )
-        self._first = Authority(anchor=self.ca.public_bytes(_DER), issuer=issuer.public_bytes(_DER), phase=Phase.ACTIVE)
         self._keys = {self._first.name: key}
 
     @property

@@ -68,6 +68,7 @@ class Scene:
             self.services.db,
             blobs,
             alliance=ALLIANCE,
+            first=self.services.pki.initial[0],
             key=notes.NoteKey(name=f"{ALLIANCE}/log", public_key=key),
             progress=lambda _: None,
         )

@@ -25,6 +25,7 @@ from alliance.v1 import federation_pb2
 from hub.backup.service import Restored, Taken, back_up, restore
 from hub.config import Home
 from hub.fsck.examine import Result, examine
+from hub.pki.service import first_authority
 from hub.runtime.db import Database
 from tests.kit.agents import alliance_of_agents
 from tests.kit.alliance import Alliance, alliance
@@ -59,7 +60,14 @@ def put_passphrase(hub: RunningHub, folder: Path) -> None:
 def fsck(hub: RunningHub, *, progress: Callable[[str], None] = lambda _: None) -> Result:
     db = Database(hub.home.database_url(hub.settings))
     try:
-        return examine(db, hub.home.blobs, alliance=hub.settings.alliance_name, key=log_key(hub), progress=progress)
+        return examine(
+            db,
+            hub.home.blobs,
+            alliance=hub.settings.alliance_name,
+            first=first_authority(hub.home.ca),
+            key=log_key(hub),
+            progress=progress,
+        )
     finally:
         db.close()
 
