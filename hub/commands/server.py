@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from alliance import settings as settings_format
 from alliance.output import show, show_one
 from hub.commands.context import JSON, home
 
@@ -118,19 +119,17 @@ def config_show(
     """Print every setting in force; the policy's, once it was changed, are in the database."""
     from sqlalchemy import make_url
 
+    from hub.setup import with_changes
+
     place = home(context)
     settings, origins = place.load()
     decided = _policy(place, settings)
-    rows: list[dict[str, object]] = []
-    for field in dataclasses.fields(settings):
-        value = decided.get(field.name, getattr(settings, field.name))
-        if field.name == "database_url" and value:
-            value = make_url(str(value)).render_as_string(hide_password=True)
-        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": value}
-        if origin:
-            row["origin"] = "policy" if field.name in decided else origins[field.name]
-        rows.append(row)
-    show(rows, as_json=as_json)
+    hidden = settings.database_url and make_url(settings.database_url).render_as_string(hide_password=True)
+    shown = with_changes(settings, **decided, database_url=hidden)
+    show(
+        settings_format.rows(shown, {**origins, **dict.fromkeys(decided, "policy")} if origin else None),
+        as_json=as_json,
+    )
 
 
 def _policy(place: Home, settings: Settings) -> dict[str, object]:

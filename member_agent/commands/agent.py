@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from alliance import settings as settings_format
 from alliance.output import show, show_one
 from member_agent.commands.options import JSON, chosen, home
 
@@ -179,10 +180,4 @@ def config_show(
 ) -> None:
     """Print every setting in force."""
     settings, origins = home(context).load()
-    rows: list[dict[str, object]] = []
-    for field in dataclasses.fields(settings):
-        row: dict[str, object] = {"setting": field.name.replace("_", ".", 1), "value": getattr(settings, field.name)}
-        if origin:
-            row["origin"] = origins[field.name]
-        rows.append(row)
-    show(rows, as_json=as_json)
+    show(settings_format.rows(settings, origins if origin else None), as_json=as_json)

@@ -98,6 +98,17 @@ def _dotted(key: str) -> str:
     return key.replace("_", ".", 1)
 
 
+def rows(settings: _Dataclass, origins: Mapping[str, str] | None) -> list[dict[str, object]]:
+    """Every setting as `config show` prints it, with where it is from if `origins` tell."""
+    found: list[dict[str, object]] = []
+    for field in dataclasses.fields(settings):
+        row: dict[str, object] = {"setting": _dotted(field.name), "value": getattr(settings, field.name)}
+        if origins is not None:
+            row["origin"] = origins[field.name]
+        found.append(row)
+    return found
+
+
 def to_toml(settings: _Dataclass) -> str:
     """The file that `load` reads back, in sections; strings, numbers, booleans and paths only."""
     sections: dict[str, list[str]] = {}
