@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from alliance import tls
 from alliance.errors import AllianceError, FailedPrecondition, InvalidInput, NotPermitted
 from alliance.names import OperatorId
+from alliance.v1 import console_pb2
 from alliance.v1 import membership_pb2 as pb
 from hub.app import Services
 from hub.approvals.model import LIFETIME, Action, State
@@ -22,6 +23,7 @@ from hub.policy.model import TwoAdmins
 from hub.runtime.caller import Caller, Who
 from hub.runtime.clock import utc_now
 from tests.kit.direct import write
+from tests.kit.hub import RunningHub
 
 NAME = "alliance.v1.MembershipService/ExpelMember"
 REQUEST = pb.ExpelMemberRequest(name="members/acme", reason="sold fakes").SerializeToString()
@@ -81,6 +83,18 @@ def test_two_admins_who_approve_at_once_do_it_once(services: Services) -> None:
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(approve, admins[1:])) == ["ACTION_CLOSED", "approved"]
     assert len(done) == 1
+
+
+def test_what_could_not_be_done_is_not_proposed(hub: RunningHub) -> None:
+    """Found out at the proposal, not by the admin who approves."""
+    for request in (b"\xff\xff", b"\xfa\x01\x01x"):
+        with pytest.raises(InvalidInput) as caught:
+            hub.admin.call(
+                console_pb2.ProposeActionRequest(method=NAME, request=request), console_pb2.ProposeActionResponse
+            )
+        assert caught.value.reason in ("MESSAGE_MALFORMED", "UNKNOWN_FIELD")
+    listed = hub.admin.call(console_pb2.ListActionsRequest(), console_pb2.ListActionsResponse)
+    assert list(listed.actions) == []
 
 
 def test_what_a_revoked_admin_proposed_is_not_done(services: Services) -> None:

@@ -240,6 +240,23 @@ def test_a_copy_that_went_bad_is_told_and_the_hub_is_not_accused(statement: str,
         assert caught.value.reason == "LOCAL_LOG_CORRUPT"
 
 
+def test_no_proof_is_made_of_a_copy_that_went_bad(tmp_path: Path) -> None:
+    """Rather none than one that holds nothing when another member checks it."""
+    with alliance_of_agents({"acme": "brand"}, folder=tmp_path) as a:
+        acme = a["acme"]
+        acme.import_csv(products(5))
+        acme.publish()
+        for n in range(8):
+            LyingHub(a.hub).log_event(event="group_created", subject=f"groups/later-{n}")
+        [batch] = ledger(acme, "PublishBatchRequest")
+        [document] = documents(acme, str(batch.id))
+        beside = text("UPDATE audit_node SET hash = zeroblob(32) WHERE level = 1 AND position = :position")
+        with acme.open() as agent, agent.db.write() as tx:
+            assert tx.execute(beside, {"position": document["leaf_index"] >> 1 ^ 1}).rowcount == 1
+        with pytest.raises(Corrupt):
+            documents(acme, str(batch.id))
+
+
 def test_nodes_that_are_lost_are_made_anew_from_the_leaves(tmp_path: Path) -> None:
     """As for an agent that comes from a version which kept leaves alone, without their times."""
     with alliance_of_agents({"acme": "brand"}, folder=tmp_path) as a:

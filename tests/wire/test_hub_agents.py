@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance import canonical, channel, tls
@@ -188,6 +190,21 @@ def test_a_sealing_key_that_seals_nothing_is_refused(number: int, hub: RunningHu
 
     with pytest.raises(AllianceError) as caught:
         RawMember.enrol(hub.invite("acme"), identity=Weak.generate())
+    assert caught.value.reason == "IDENTITY_INVALID"
+
+
+def test_a_signing_key_in_a_second_spelling_is_refused(hub: RunningHub) -> None:
+    """A compressed point is the same key in other bytes, and so would be another identity's digest."""
+
+    class Respelt(Identity):
+        @property
+        def signing_key(self) -> bytes:
+            point = self.signing.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+            return bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200") + point
+
+    assert serialization.load_der_public_key(Respelt.generate().signing_key)
+    with pytest.raises(AllianceError) as caught:
+        RawMember.enrol(hub.invite("acme"), identity=Respelt.generate())
     assert caught.value.reason == "IDENTITY_INVALID"
 
 
