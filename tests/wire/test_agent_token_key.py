@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,6 +243,10 @@ def test_what_else_may_be_wrong_has_a_remedy_too(acme: AgentHome, soft_token: So
     assert isinstance(error, FailedPrecondition)
     assert error.reason == "TOKEN_MODULE_MISSING"
     assert problem(acme, "channel key")[1] == "install the token's driver, or mend module-path"
+    # As Python has it for a module that is not to be found.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pkcs11", None)
+        assert refused(acme).remedy == "pip install python-pkcs11"
     acme.set("keys.pkcs11_uri", "")
     assert refused(acme).reason == "CHANNEL_KEY_MISSING"
 
