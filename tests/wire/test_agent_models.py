@@ -77,8 +77,15 @@ def join(agent: AgentHome, data: Path) -> None:
 @pytest.fixture
 def shop(trained: AgentAlliance) -> AgentHome:
     """The marketplace, with bank and model as synced."""
-    trained["bigmart"].run_cli("sync")
-    return trained["bigmart"]
+    return synced(trained["bigmart"])
+
+
+def synced(agent: AgentHome) -> AgentHome:
+    """As `alliance-agent sync`, in this process."""
+    agent.sync()
+    with agent.connected() as (opened, hub):
+        opened.models.fetch(hub)
+    return agent
 
 
 def held(agent: AgentHome) -> Held:
@@ -234,7 +241,7 @@ def test_without_a_model_it_says_how_to_get_one(trained: AgentAlliance) -> None:
     never = bigmart.run_cli("screen", table, "--out", out, "--model", "other", check=7)
     assert 'run "alliance-agent detector join other" first [MODEL_NOT_HELD]' in never.stderr
     # Who leaves has no model any more; who joins again has none before it syncs.
-    bigmart.run_cli("sync")
+    synced(bigmart)
     bigmart.run_cli("detector", "leave", "fake-shops")
     assert bigmart.json_of("sync")["models"] == []
     assert [path.name for path in bigmart.home.models.iterdir() if path.is_file()] == ["lock"]
@@ -261,7 +268,7 @@ def test_a_damaged_model_is_left_out_or_refused_and_fetched_again(shop: AgentHom
 
 def test_without_its_blend_a_member_asks_the_shared_model(trained: AgentAlliance) -> None:
     acme = trained["acme"]
-    acme.run_cli("sync")
+    synced(acme)
     shared = held(acme).label.partition("+")[0]
     table, blend = listed(acme, *ALL), acme.home.models / "blends" / held(acme).asked.hex()
     with flipped_byte(blend):
@@ -275,7 +282,7 @@ def test_without_its_blend_a_member_asks_the_shared_model(trained: AgentAlliance
 
 def test_bytes_of_another_digest_are_not_kept(trained: AgentAlliance) -> None:
     bigmart = trained["bigmart"]
-    bigmart.run_cli("sync")
+    synced(bigmart)
     model = held(bigmart)
     (bigmart.home.models / model.digest.hex()).unlink()
     with (
@@ -286,13 +293,13 @@ def test_bytes_of_another_digest_are_not_kept(trained: AgentAlliance) -> None:
         agent.models.fetch(hub)
     assert raised.value.reason == "DIGEST_MISMATCH"
     assert not (bigmart.home.models / model.digest.hex()).exists()
-    bigmart.run_cli("sync")
+    synced(bigmart)
     assert (bigmart.home.models / model.digest.hex()).exists()
 
 
 def test_a_running_agent_fetches_what_a_round_releases(trained: AgentAlliance) -> None:
     acme, bigmart = trained["acme"], trained["bigmart"]
-    bigmart.run_cli("sync")
+    synced(bigmart)
     before = held(bigmart)
     bigmart.set("sync.seconds", 1)
     with acme.daemon(), bigmart.daemon():
@@ -308,7 +315,7 @@ def test_a_running_agent_fetches_what_a_round_releases(trained: AgentAlliance) -
 
 def test_a_model_that_was_taken_back_is_followed_and_one_that_was_withdrawn_is_dropped(trained: AgentAlliance) -> None:
     bigmart = trained["bigmart"]
-    bigmart.run_cli("sync")
+    synced(bigmart)
     later, table = held(bigmart), listed(bigmart, *ALL)
 
     def promote(version: int) -> pb.Model:
@@ -330,5 +337,5 @@ def test_a_model_that_was_taken_back_is_followed_and_one_that_was_withdrawn_is_d
     assert screened(bigmart, listed(bigmart, COPY))[0]["models"] == {}
 
     promote(later.version)
-    bigmart.run_cli("sync")
+    synced(bigmart)
     assert (held(bigmart).version, held(bigmart).digest) == (later.version, later.digest)
