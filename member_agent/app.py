@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import select
 
 from alliance import merkle
@@ -25,7 +26,7 @@ from member_agent.hub_client import HubClient
 from member_agent.identity import Identity
 from member_agent.keystore import Secrets
 from member_agent.ledger import Ledger
-from member_agent.outbox import Outbox
+from member_agent.outbox import Drained, Outbox, State
 from member_agent.sharing.audiences import Audiences
 from member_agent.sharing.bank_store import BankStore
 from member_agent.sharing.group_log import GroupLog
@@ -40,6 +41,7 @@ from member_agent.training.models import ModelStore, model_table
 from member_agent.training.trainer import Limits, Trainer
 from member_agent.witness import Witnesses
 
+log = structlog.get_logger()
 # Memory of one decoding worker; a picture of 40 million pixels needs about 400 MB.
 DECODER_MEMORY = 1 << 30
 _TABLES = (published_table, consent_table, result_table, model_table, blend_table)
@@ -121,6 +123,34 @@ class Agent:
             field="bank",
             remedy='see "alliance-agent banks", or ask the operator',
         )
+
+    def send(self, hub: HubClient) -> Drained:
+        """Sends what waits, first making anew the batches whose group's key has changed since they were sealed.
+
+        While such a key is not to be had, everything waits: what is in no batch is in its turn behind one.
+
+        Raises: as `Outbox.drain`; Corrupt.
+        """
+        try:
+            for bank in sorted(self.outbox.banks()):
+                self._make_anew(hub, bank)
+        except FailedPrecondition as error:
+            if error.reason != "GROUP_KEY_MISSING":
+                raise
+            return Drained(sent=0, failed=0, waiting=self.outbox.count(State.WAITING))
+        return self.outbox.drain(hub)
+
+    def _make_anew(self, hub: HubClient, bank: BankId) -> None:
+        try:
+            target = self.target(hub, bank)
+        except NotFound:
+            # Not this member's any more: the hub refuses what waits for it.
+            return
+        with self.publisher() as publisher:
+            for stale in self.outbox.stale(bank, target.key.epoch):
+                old = self.keyring.held(target.audience.group, stale.batch.epoch)
+                rows = publisher.remake(target, stale, self.outbox.sealed(stale), old)
+                log.info("batch_made_anew", bank=bank, rows=rows, epoch=target.key.epoch)
 
     @contextmanager
     def publisher(self) -> Iterator[Publisher]:

@@ -196,7 +196,7 @@ def one_pass(agent: Agent, hub: HubClient) -> None:
         ("audit", lambda: agent.audit(hub)),
         ("witnesses", lambda: _witnesses(agent)),
         ("keys", lambda: _keys(agent, hub)),
-        ("outbox", lambda: agent.outbox.drain(hub)),
+        ("outbox", lambda: agent.send(hub)),
         ("sync", lambda: agent.synchroniser.run(hub)),
         ("models", lambda: agent.models.fetch(hub)),
     )

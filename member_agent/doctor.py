@@ -25,6 +25,11 @@ from member_agent.outbox import State
 
 SKEW = dt.timedelta(minutes=2)
 SECONDS = 5.0
+# What the hub refused for good, and what to do about it; the worst first.
+_REFUSED = {
+    "WithdrawRowsRequest": "tell the operator: other members still have what was to be withdrawn",
+    "PublishBatchRequest": '"alliance-agent publish" makes refused batches anew',
+}
 # OpenSSL's words for a certificate that is not valid yet, or no more.
 _TIMES = (9, 10)
 
@@ -194,14 +199,14 @@ def _explained(agent: Agent, error: AllianceError) -> Check:
 
 
 def _outbox(agent: Agent) -> Check:
+    """A refused batch is made anew by publishing, a refused withdrawal is the operator's to explain; hits are lost."""
     failed = list(agent.outbox.items(State.FAILED))
-    if failed:
-        return Check(
-            check="outbox",
-            problem=f"{len(failed)} items refused, the first: {failed[0].problem}",
-            remedy='"alliance-agent publish" makes refused batches anew',
-        )
-    return Check(check="outbox", found=f"{agent.outbox.count(State.WAITING)} waiting")
+    waiting = f"{agent.outbox.count(State.WAITING)} waiting"
+    for message, remedy in _REFUSED.items():
+        if refused := [item for item in failed if item.message == message]:
+            problem = f"{len(refused)} items refused, the first: {refused[0].problem}"
+            return Check(check="outbox", problem=problem, remedy=remedy)
+    return Check(check="outbox", found=f"{waiting}, {len(failed)} refused for good" if failed else waiting)
 
 
 def _proxy_in_force(agent: Agent) -> str:

@@ -2,7 +2,8 @@
 
 An item is written in the same transaction as the local state that it makes true; it carries its request id,
 so that after a kill it is sent again and done once. Items go in order. What the hub refuses for good is kept
-as failed, with the reason, and does not hold up the rest.
+as failed, with the reason, and does not hold up the rest. A batch that was never sent, or refused, when its group's
+key has changed is `stale`: whoever takes it makes it anew (`Publisher.remake`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, func, insert, select, update
 
 from alliance.errors import AllianceError, Conflict, Corrupt, NotAuthenticated, Unavailable
-from alliance.names import Digest
+from alliance.names import BankId, Digest, bank_id
 from alliance.v1 import fingerprint_pb2 as pb
 from member_agent import egress, transfer
 from member_agent.clock import Clock, utc_now
@@ -30,10 +31,15 @@ from member_agent.state import metadata
 MAX_UNCLEAR = 5
 
 
+# What the hub says of a batch that was sealed under an earlier epoch.
+STALE = "EPOCH_STALE"
+
+
 class State(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     FAILED = "failed"
+    # Made anew as another item, or a tombstone of what was.
     REMADE = "remade"
 
 
@@ -71,6 +77,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """A batch that the hub does not have and would refuse; `state` and `attempts` as they were read."""
+
+    id: int
+    state: State
+    attempts: int
+    batch: pb.BatchHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
     sent: int
     failed: int
@@ -102,7 +118,31 @@ def take_failed_batches(tx: Connection) -> list[Digest]:
     chosen = (outbox_table.c.state == State.FAILED) & outbox_table.c.digest.is_not(None)
     digests = [Digest(bytes(digest)) for digest in tx.execute(select(outbox_table.c.digest).where(chosen)).scalars()]
     tx.execute(update(outbox_table).where(chosen).values(state=State.REMADE, sealed=None))
+    _drop_tombstones(tx, set(digests))
     return digests
+
+
+def take_stale(tx: Connection, stale: Stale) -> bool:
+    """Takes one batch, with what waits to withdraw rows of it; whether it still was as it was read."""
+    columns = outbox_table.c
+    as_read = (columns.id == stale.id) & (columns.state == stale.state) & (columns.attempts == stale.attempts)
+    taken = tx.execute(update(outbox_table).where(as_read).values(state=State.REMADE, sealed=None)).rowcount == 1
+    if taken:
+        _drop_tombstones(tx, {Digest(stale.batch.digest)})
+    return taken
+
+
+def _drop_tombstones(tx: Connection, batches: set[Digest]) -> None:
+    """The hub never had these batches, and would refuse to withdraw rows of them."""
+    if not batches:
+        return
+    columns = outbox_table.c
+    query = select(columns.id, columns.request).where(
+        columns.message == pb.WithdrawRowsRequest.DESCRIPTOR.name, columns.state.in_((State.WAITING, State.FAILED))
+    )
+    for row in tx.execute(query).all():
+        if pb.WithdrawRowsRequest.FromString(row.request).tombstone.batch_digest in batches:
+            tx.execute(update(outbox_table).where(columns.id == row.id).values(state=State.REMADE))
 
 
 def _passes(error: AllianceError, attempts: int) -> bool:
@@ -128,6 +168,8 @@ class Outbox:
         sent = failed = 0
         with FileLock(self._lock):
             while (item := self._next()) is not None:
+                if not self._begin(item):
+                    continue
                 try:
                     self._send(hub, item, progress)
                 except AllianceError as error:
@@ -167,10 +209,31 @@ class Outbox:
                 select(func.count()).select_from(outbox_table).where(outbox_table.c.state == state)
             ).scalar_one()
 
-    def sealed(self, item: Item) -> bytes:
+    def sealed(self, item: Item | Stale) -> bytes:
         with self._db.read() as tx:
             found = tx.execute(select(outbox_table.c.sealed).where(outbox_table.c.id == item.id)).scalar_one()
         return bytes(found or b"")
+
+    def banks(self) -> set[BankId]:
+        """Into which batches wait that the hub does not have."""
+        return {bank_id(stale.batch.bank) for stale in self._unsent()}
+
+    def stale(self, bank: BankId, epoch: int) -> Iterator[Stale]:
+        """Batches of a bank that the hub does not have, sealed before `epoch`."""
+        for one in self._unsent():
+            if one.batch.bank == bank and one.batch.epoch < epoch:
+                yield one
+
+    def _unsent(self) -> Iterator[Stale]:
+        columns = outbox_table.c
+        never = (columns.state == State.WAITING) & (columns.attempts == 0)
+        refused = (columns.state == State.FAILED) & columns.problem.endswith(f"[{STALE}]", autoescape=True)
+        query = select(columns.id, columns.state, columns.attempts, columns.request)
+        with self._db.read() as tx:
+            rows = tx.execute(query.where(columns.digest.is_not(None), never | refused).order_by(columns.id)).all()
+        for row in rows:
+            batch = pb.PublishBatchRequest.FromString(row.request).batch
+            yield Stale(id=row.id, state=State(row.state), attempts=row.attempts, batch=batch)
 
     def _next(self) -> Item | None:
         return next(self.items(State.WAITING, limit=1), None)
@@ -181,9 +244,16 @@ class Outbox:
             transfer.upload(hub, egress.permit_blob(self.sealed(item)), progress=progress)
         hub.call(message, response)
 
+    def _begin(self, item: Item) -> bool:
+        """Counts the attempt before it is made: what was never begun, the hub cannot have. False for one taken away."""
+        waits = (outbox_table.c.id == item.id) & (outbox_table.c.state == State.WAITING)
+        with self._db.write() as tx:
+            begun = update(outbox_table).where(waits).values(attempts=outbox_table.c.attempts + 1)
+            return tx.execute(begun).rowcount == 1
+
     def _mark(self, item: Item, state: State, problem: str) -> None:
         done = state is not State.WAITING
-        values: dict[str, object] = {"state": state, "problem": problem[:500], "attempts": item.attempts + 1}
+        values: dict[str, object] = {"state": state, "problem": problem[-500:]}
         if done:
             values["done_time"] = int(self._clock().timestamp() * 1_000_000)
         if state is State.SENT:

@@ -62,7 +62,7 @@ def identity_rotate(
     with FileLock(place.daemon_lock, wait=0):
         with open_agent(place) as agent, agent.connect() as hub:
             if not place.changing_file.exists():
-                agent.outbox.drain(hub)
+                agent.send(hub)
                 changing.require_nothing_waits(agent.outbox.count(State.WAITING))
             changing.change(agent.home, agent.settings, agent.secrets, hub)
         with open_agent(place) as agent, agent.connect() as hub:

@@ -61,7 +61,7 @@ def publish(
             widen=widen,
             progress=lambda so_far: _note(f"{so_far.products} products, {so_far.rows} fingerprints"),
         )
-        sent = agent.outbox.drain(hub) if wait and not dry_run else None
+        sent = agent.send(hub) if wait and not dry_run else None
     row = _report_row(report, dry_run=dry_run)
     if sent is not None:
         row |= {"sent": sent.sent, "failed": sent.failed, "waiting": sent.waiting}
@@ -105,7 +105,7 @@ def withdraw(
         if lost:
             agent.synchroniser.run(hub, only=name)
             rows += lost_batches.withdraw(agent.db, agent.banks, name, agent.identity)
-        sent = agent.outbox.drain(hub)
+        sent = agent.send(hub)
     show_one({"withdrawn": rows, "sent": sent.sent, "failed": sent.failed, "waiting": sent.waiting}, as_json=as_json)
 
 
@@ -157,7 +157,7 @@ def sync(
         agent.follow_authorities(hub)
         agent.audit(hub)
         keys = agent.keyring.current_all(hub)
-        agent.outbox.drain(hub)
+        agent.send(hub)
         synced = agent.synchroniser.run(
             hub, only=only, again=again, progress=lambda at: _note(f"{at.bank} {at.cursor}/{at.head}")
         )

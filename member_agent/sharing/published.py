@@ -85,14 +85,17 @@ def live(
     *,
     product: int | None = None,
     source: str | None = None,
+    batch: Digest | None = None,
     wider_than: Tlp | None = None,
 ) -> list[PublishedRow]:
-    """Rows not withdrawn, of one product or source if named, in (batch, row) order; or those with a wider label."""
+    """Rows not withdrawn, of one product, source or batch if named, in (batch, row) order; or with a wider label."""
     query = select(published_table).where(published_table.c.bank == bank, published_table.c.withdrawn == 0)
     if product is not None:
         query = query.where(published_table.c.product == product)
     if source is not None:
         query = query.where(published_table.c.source == source)
+    if batch is not None:
+        query = query.where(published_table.c.batch_digest == batch)
     if wider_than is not None:
         query = query.where(wider_than > _LABEL)
     return list(_rows(tx.execute(query.order_by(published_table.c.batch_digest, published_table.c.row)).all()))

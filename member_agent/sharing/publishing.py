@@ -26,7 +26,8 @@ from member_agent.clock import Clock, timestamp, utc_now
 from member_agent.database import LocalDatabase
 from member_agent.fingerprinting.decode import ImageDecoder
 from member_agent.identity import Identity
-from member_agent.sharing import audiences, making, published, rows, sealing
+from member_agent.outbox import Stale
+from member_agent.sharing import audiences, making, published, remaking, rows, sealing
 from member_agent.sharing.held_keys import GroupKey
 from member_agent.sharing.making import Labels, Made
 from member_agent.sharing.published import PublishedRow
@@ -144,6 +145,37 @@ class Publisher:
             published.withhold(tx, bank, {row.product for row in chosen})
         return len(chosen)
 
+    def remake(self, target: Target, stale: Stale, sealed: bytes, key: GroupKey) -> int:
+        """Makes a batch that the hub never had anew, under the target's key and labelled as it was; returns its rows.
+
+        What has changed or left the catalogue since is left to the next `publish`.
+
+        Args:
+            key: the one that `sealed` was sealed under.
+
+        Raises: Corrupt.
+        """
+        labels, digest = remaking.labels_of(stale.batch, sealed, key), Digest(stale.batch.digest)
+        with self._db.read() as tx:
+            live = published.live(tx, target.bank, batch=digest)
+        made: list[Made] = []
+        for label, products in remaking.products_of(self._catalog, live, labels).items():
+            make = making.maker(target.scheme, target.key, label, self._decoder)
+            made += [one for one in make(products) if one.rows]
+        anew = [self._seal(target, group) for group in _batches(made)]
+        with self._db.write() as tx:
+            if not outbox.take_stale(tx, stale):
+                return 0
+            published.forget_batch(tx, digest)
+            for one in anew:
+                self._put(tx, one)
+        return sum(len(one.published) for one in anew)
+
+    def _put(self, tx: Connection, sealed: Sealed) -> None:
+        digest = sealed.request.batch.digest
+        outbox.put(tx, sealed.request, now=self._clock(), sealed=sealed.data, digest=digest)
+        published.add(tx, sealed.published)
+
     def _batch(self, target: Target, group: list[Made], report: Report, *, widen: bool, dry_run: bool) -> Report:
         problems = tuple(f"{m.product.source_key}: {p}" for m in group for p in m.problems)
         made = [m for m in group if m.rows]
@@ -157,10 +189,7 @@ class Publisher:
                     report = replace(report, withdrawn=report.withdrawn + self._replaced(tx, target.bank, one))
                     if widen:
                         published.widen(tx, target.bank, one.product.id, one.rows[0].tlp)
-                outbox.put(
-                    tx, sealed.request, now=self._clock(), sealed=sealed.data, digest=sealed.request.batch.digest
-                )
-                published.add(tx, sealed.published)
+                self._put(tx, sealed)
         return replace(
             report,
             products=report.products + len(made),

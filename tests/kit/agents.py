@@ -122,14 +122,14 @@ class AgentHome:
         with self.connected() as (agent, hub), agent.publisher() as publisher:
             target = agent.target(hub, default_bank(agent, hub, bank))
             report = publisher.publish(target, labels or Labels(), **options)
-            return report, agent.outbox.drain(hub) if send else None
+            return report, agent.send(hub) if send else None
 
     def sync(self) -> list[Synced]:
         """As `alliance-agent sync`."""
         with self.connected() as (agent, hub):
             agent.audit(hub)
             agent.keyring.current_all(hub)
-            agent.outbox.drain(hub)
+            agent.send(hub)
             return agent.synchroniser.run(hub)
 
     def contents(self, *, now: Callable[[], Any] = utc_now) -> list[BankContents]:

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from alliance import canonical
+from alliance.audience import Tlp
 from alliance.errors import Corrupt, FailedPrecondition
 from alliance.names import GroupId
 from alliance.v1 import membership_pb2
 from hub.keys.service import KeyService
 from member_agent import audit_log
 from member_agent.clock import utc_now
-from member_agent.outbox import State
-from member_agent.sharing import keyring
+from member_agent.doctor import Check, examine
+from member_agent.outbox import State, outbox_table
+from member_agent.sharing import keyring, published
 from member_agent.sharing.held_keys import GroupKey
+from member_agent.sharing.making import Labels
+from member_agent.sharing.rows import Marks
 from tests.kit.agents import AgentAlliance, AgentHome, alive, alliance_of_agents, products
 from tests.kit.lying_hub import LyingHub
 
@@ -138,20 +143,109 @@ def test_a_newcomer_reads_what_was_published_before_it_came(three: AgentAlliance
         assert [agent.keyring.held(three.group, n).epoch for n in (1, 2, 3)] == [1, 2, 3]
 
 
-def test_a_batch_that_waited_through_a_change_is_made_anew(three: AgentAlliance) -> None:
-    acme, bigmart = three["acme"], three["bigmart"]
+LABELS = Labels(marks=Marks.COUNTERFEIT, confidence=70, tlp=Tlp.GREEN, expiry=40_000)
+
+
+@pytest.fixture
+def waiting(three: AgentAlliance) -> AgentHome:
+    """acme has two products in a batch that is sealed under the first epoch and not sent; the second has begun."""
+    acme = three["acme"]
+    acme.import_csv(products(2))
+    acme.publish(send=False, labels=LABELS)
+    expel(three, "rival")
+    assert epoch(three, three["bigmart"]) == 2
+    return acme
+
+
+def outbox(home: AgentHome) -> dict[str, int]:
+    with home.open() as agent:
+        return {state: count for state in State if (count := agent.outbox.count(state))}
+
+
+def test_a_batch_that_waited_through_a_change_is_made_anew(three: AgentAlliance, waiting: AgentHome) -> None:
+    """With the labels it had; the one that is sealed for who is gone is never sent."""
+    waiting.sync()
+    assert outbox(waiting) == {State.REMADE: 1, State.SENT: 1}
+    assert [entry.batch.epoch for entry in LyingHub(three.hub).entries(three.bank)] == [2]
+    three["bigmart"].sync()
+    (contents,) = three["bigmart"].contents()
+    (batch,) = contents.batches
+    columns = (batch.rows.marks, batch.rows.confidence, batch.rows.tlp, batch.rows.expiry)
+    said = (LABELS.marks, LABELS.confidence, LABELS.tlp, LABELS.expiry)
+    assert [tuple(column.tolist()) for column in columns] == [(value, value) for value in said]
+    report, _ = waiting.publish(labels=LABELS)
+    assert (report.unchanged, report.rows) == (2, 0)
+
+
+def test_a_batch_that_was_refused_for_a_change_is_made_anew(three: AgentAlliance, waiting: AgentHome) -> None:
+    """The change came while it was on its way."""
+    with waiting.connected() as (agent, hub):
+        assert agent.outbox.drain(hub).failed == 1
+    waiting.sync()
+    assert outbox(waiting) == {State.REMADE: 1, State.SENT: 1}
+    three["bigmart"].sync()
+    assert alive(three["bigmart"].contents()) == 2
+
+
+def test_the_doctor_tells_a_refused_withdrawal_from_a_refused_batch(three: AgentAlliance, waiting: AgentHome) -> None:
+    def outbox_check() -> Check:
+        (found,) = [check for check in examine(waiting.home) if check.check == "outbox"]
+        return found
+
+    with waiting.connected() as (agent, hub):
+        agent.outbox.drain(hub)
+    assert ("1 items refused" in outbox_check().problem, "publish" in outbox_check().remedy) == (True, True)
+    with waiting.connected() as (agent, hub), agent.publisher() as publisher:
+        publisher.withdraw(three.bank)
+        agent.outbox.drain(hub)
+    assert ("1 items refused" in outbox_check().problem, "operator" in outbox_check().remedy) == (True, True)
+    waiting.sync()
+    assert outbox_check() == Check(check="outbox", found="0 waiting")
+
+
+def test_what_was_withdrawn_while_it_waited_is_not_made_anew(three: AgentAlliance, waiting: AgentHome) -> None:
+    """And nothing is asked of the hub about a batch that it never had."""
+    with waiting.open() as agent, agent.publisher() as publisher, agent.db.read() as tx:
+        first, second = published.live(tx, three.bank)
+        assert publisher.withdraw(three.bank, keys=frozenset({first.source_key})) == 1
+    waiting.sync()
+    assert outbox(waiting) == {State.REMADE: 2, State.SENT: 1}
+    with waiting.open() as agent, agent.db.read() as tx:
+        assert [row.source_key for row in published.live(tx, three.bank)] == [second.source_key]
+    three["bigmart"].sync()
+    assert alive(three["bigmart"].contents()) == 1
+
+
+def test_what_changed_in_the_catalogue_while_it_waited_is_left_to_publish(
+    three: AgentAlliance, waiting: AgentHome
+) -> None:
+    kept, changed = products(2)
+    waiting.import_csv([kept, changed | {"title": "quite another name"}])
+    waiting.sync()
+    three["bigmart"].sync()
+    assert alive(three["bigmart"].contents()) == 1
+    waiting.publish(labels=LABELS)
+    three["bigmart"].sync()
+    assert alive(three["bigmart"].contents()) == 2
+
+
+def test_a_batch_that_the_hub_may_have_is_not_doubled(three: AgentAlliance) -> None:
+    """acme was killed after the hub took it: the same request goes again, whatever the epoch, and is done once."""
+    acme = three["acme"]
     acme.import_csv(products(2))
     acme.publish(send=False)
+    with acme.connected() as (agent, hub):
+        (item,) = agent.outbox.items()
+        sealed = agent.outbox.sealed(item)
+        assert agent.send(hub).sent == 1
+        with agent.db.write() as tx:
+            tx.execute(update(outbox_table).values(state=State.WAITING, sealed=sealed))
     expel(three, "rival")
-    assert epoch(three, bigmart) == 2
+    assert epoch(three, three["bigmart"]) == 2
     acme.sync()
-    with acme.open() as agent:
-        assert agent.outbox.count(State.FAILED) == 1
-    _, sent = acme.publish()
-    assert sent is not None
-    assert (sent.sent, sent.failed) == (1, 0)
-    bigmart.sync()
-    assert alive(bigmart.contents()) == 2
+    assert outbox(acme) == {State.SENT: 1}
+    three["bigmart"].sync()
+    assert alive(three["bigmart"].contents()) == 2
 
 
 def test_a_key_whose_holders_are_all_gone_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
