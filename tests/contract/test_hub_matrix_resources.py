@@ -1,11 +1,13 @@
 """The access matrix's last column, another member's resource: every field that names one, presented by a stranger.
 
 A stranger is an active member in good standing, in a group of its own. Where it is refused, it learns nothing: the
-answer for what another has is the answer for what nobody has.
+answer for what another has is the answer for what nobody has. One that is suspended, or that nobody admitted, is
+refused for that, before it is told anything of what it presents.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.kit.federation import create_detector, spec, trigger
 from tests.kit.foreign import ROWS
 from tests.kit.foreign_requests import Names, Stranger
 from tests.kit.keys import request_id
+from tests.kit.member import RawMember
 from tests.kit.rpc import Outcome, all_methods, raw_call
 
 METHODS = {name.removeprefix("alliance.v1."): method for name, method in all_methods().items()}
@@ -40,25 +43,35 @@ ABSENT = Names(
 
 
 class Scene:
-    def __init__(self, stranger: Stranger, theirs: Names, nobody: grpc.Channel) -> None:
-        self.stranger, self.theirs, self.nobody = stranger, theirs, nobody
+    def __init__(self, stranger: Stranger, theirs: Names, nobody: grpc.Channel, suspended: RawMember) -> None:
+        self.stranger, self.theirs, self.nobody, self.suspended = stranger, theirs, nobody, suspended
 
-    def send(self, row: str, names: Names) -> Outcome:
-        """What the stranger is told that presents these."""
+    def send(self, row: str, names: Names, *, by: RawMember | None = None) -> Outcome:
+        """What the stranger is told that presents these, or another member that sends its very request."""
         name = row.partition(" ")[0]
         request: Any = ROWS[row].make(self.stranger, names)
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = request_id()
         enrolment = TABLE[f"alliance.v1.{name}"].listener is Listener.ENROLMENT
-        opened = self.nobody if enrolment else self.stranger.me.channel
+        opened = self.nobody if enrolment else (by or self.stranger.me).channel
         return raw_call(opened, METHODS[name], request.SerializeToString())
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    # The two and the stranger are founders; the next one waits.
-    with alliance(members=2, folder=tmp_path_factory.mktemp("matrix"), membership_admission_cosigners=3) as a:
-        other, me, waiting = a.members[0], a.hub.enrol("stranger"), a.hub.enrol("waiting")
+def unhurried() -> Iterator[None]:
+    """What is asked here again and again has a rate of its own at a hub."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, rule in TABLE.items():
+            patched.setitem(TABLE, name, dataclasses.replace(rule, rate=0.0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, unhurried: None) -> Iterator[Scene]:
+    # The two, the stranger and one that is suspended are founders; the next one waits.
+    with alliance(members=2, folder=tmp_path_factory.mktemp("matrix"), membership_admission_cosigners=4) as a:
+        other, me, suspended, waiting = a.members[0], *map(a.hub.enrol, ("stranger", "suspended", "waiting"))
+        a.hub.suspend(suspended)
         code = a.hub.invite("invited")
         group = a.hub.create_group("strangers", me)
         bank = a.hub.create_bank("strangers", group)
@@ -88,7 +101,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             agent=other.agent,
             invited=MemberId("members/invited"),
         )
-        yield Scene(stranger, theirs, a.hub.open_enrolment_channel())
+        yield Scene(stranger, theirs, a.hub.open_enrolment_channel(), suspended)
 
 
 def test_every_field_that_names_something_has_its_row() -> None:
@@ -106,6 +119,22 @@ def test_what_is_another_s_is_refused_and_nothing_is_learned(row: str, scene: Sc
     assert (found.reason, found.code is grpc.StatusCode.OK) == (wanted.refusal, not wanted.refusal), found
     if not wanted.told:
         assert shown(scene.send(row, ABSENT), ABSENT) == shown(found, scene.theirs)
+
+
+MAIN = sorted(row for row in ROWS if TABLE[f"alliance.v1.{row.partition(' ')[0]}"].listener is Listener.MAIN)
+
+
+@pytest.mark.parametrize("who", ["suspended", "waiting"])
+@pytest.mark.parametrize("row", MAIN)
+def test_a_stranger_that_does_not_count_is_told_that_and_no_more(row: str, who: str, scene: Scene) -> None:
+    rule = TABLE[f"alliance.v1.{row.partition(' ')[0]}"]
+    stranger = scene.suspended if who == "suspended" else scene.stranger.waiting
+    found = scene.send(row, scene.theirs, by=stranger)
+    if not (rule.while_suspended if who == "suspended" else rule.while_unadmitted):
+        assert found.reason == ("MEMBER_SUSPENDED" if who == "suspended" else "NOT_ADMITTED")
+        assert shown(scene.send(row, ABSENT, by=stranger), ABSENT) == shown(found, scene.theirs)
+    elif ROWS[row].refusal:
+        assert found.reason == ROWS[row].refusal
 
 
 def shown(outcome: Outcome, names: Names) -> tuple[object, ...]:
