@@ -49,6 +49,8 @@ class MembershipRpc:
         self._looks = looks
         # Open watch streams by member: an agent that reconnects may have two for a moment.
         self._streams: Counter[MemberId] = Counter()
+        # Until when those members were last said to be present.
+        self._until: dict[MemberId, int] = {}
 
     def handshake(self, tx: Connection, caller: Caller, request: pb.HandshakeRequest) -> pb.HandshakeResponse:
         release.require_supported(request.client_version)
@@ -77,7 +79,9 @@ class MembershipRpc:
                 while (now := self._clock().timestamp()) < ends:
                     found = await session.look(functools.partial(self._look, member, topics))
                     if now - told >= PRESENCE_SECONDS / 2:
-                        await session.write(functools.partial(self._present, member))
+                        # Before it is written, so that a stream that ends in the middle of that takes it back.
+                        self._until[member] = micros(self._clock()) + PRESENCE_SECONDS * 1_000_000
+                        await session.write(functools.partial(self._present, member, self._until[member]))
                         if not told:
                             changes.arrived()
                         told = now
@@ -95,18 +99,19 @@ class MembershipRpc:
             session.runtime.metrics.watchers.dec()
             self._streams[member] -= 1
             if not self._streams[member]:
-                session.runtime.pool.submit(self._absent, session, member)
+                del self._streams[member]
+                session.runtime.pool.submit(self._absent, session, member, self._until.pop(member, 0))
 
     def _look(self, member: MemberId, topics: frozenset[Topic], tx: Connection) -> dict[Topic, Shown]:
         return {topic: self._looks[topic](tx, member) for topic in topics}
 
-    def _present(self, member: MemberId, tx: Connection) -> None:
-        self._service.mark_present(tx, member, seconds=PRESENCE_SECONDS)
+    def _present(self, member: MemberId, until: int, tx: Connection) -> None:
+        self._service.mark_present(tx, member, until=until)
 
-    def _absent(self, session: Session, member: MemberId) -> None:
+    def _absent(self, session: Session, member: MemberId, until: int) -> None:
         """In the worker pool, since an ended stream cannot wait."""
         with session.runtime.db.write() as tx:
-            self._service.mark_present(tx, member, seconds=0)
+            self._service.mark_absent(tx, member, until=until)
 
     def create_invitation(
         self, tx: Connection, caller: Caller, request: pb.CreateInvitationRequest

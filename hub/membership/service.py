@@ -96,9 +96,13 @@ class MembershipService:
         self._pki.revoke(tx, member.id)
         return self._gone(tx, caller, member, "member_left")
 
-    def mark_present(self, tx: Connection, member_id: MemberId, *, seconds: int) -> None:
-        """The member's agent is connected, and counts as such for so long."""
-        store.set_present(tx, member_id, until=micros(self._clock()) + seconds * 1_000_000)
+    def mark_present(self, tx: Connection, member_id: MemberId, *, until: int) -> None:
+        """The member's agent is connected, and counts as such until then."""
+        store.set_present(tx, member_id, until=until)
+
+    def mark_absent(self, tx: Connection, member_id: MemberId, *, until: int) -> None:
+        """Its agent is gone that counted until then; one that came back since, here or at another hub, stays."""
+        store.set_absent(tx, member_id, until=until, now=micros(self._clock()))
 
     def present(self, tx: Connection, members: Collection[MemberId], *, now: int) -> list[MemberId]:
         """Those of the members whose agents are connected."""

@@ -105,6 +105,12 @@ def set_present(tx: Connection, member: MemberId, *, until: int) -> None:
         tx.execute(insert(presence_table).values(member=member, until=until))
 
 
+def set_absent(tx: Connection, member: MemberId, *, until: int, now: int) -> None:
+    """Ends a presence that was set until then, and none that was set later."""
+    mine = (presence_table.c.member == member, presence_table.c.until <= until)
+    tx.execute(update(presence_table).where(*mine).values(until=now))
+
+
 def present(tx: Connection, *, now: int) -> set[MemberId]:
     return {MemberId(row.member) for row in tx.execute(_PRESENT, {"now": now})}
 

@@ -237,7 +237,7 @@ def test_the_last_answer_takes_the_round_on_and_hands_its_work_over_once_committ
 
     def present(tx: Connection) -> None:
         for member in training.members:
-            services.membership.mark_present(tx, member.name, seconds=40)
+            services.membership.mark_present(tx, member.name, until=training.now + 40 * SECOND)
 
     write(services, present)
     assert training.advance(round_id) is None

@@ -18,6 +18,7 @@ from hub.app import Services
 from hub.audit import store as audit_store
 from hub.membership import model, store
 from hub.membership.model import Role, Standing
+from hub.runtime.clock import micros
 from tests.kit.clock import ShiftedClock
 from tests.kit.direct import ADMIN, DirectMember, create_bank, create_epoch, create_group, invite, race, read, write
 from tests.kit.keys import Identity
@@ -327,3 +328,20 @@ def test_members_page_by_name(services: Services) -> None:
         invite(services, name)
     found = read(services, lambda tx: store.members(tx, after="members/a", limit=1))
     assert [member.id for member in found] == ["members/b"]
+
+
+def test_who_came_back_meanwhile_stays_present(services: Services, clock: ShiftedClock) -> None:
+    """The end of a stream is noticed late, by one hub process, and the agent is at another by then."""
+    DirectMember.join(services, "acme")
+    members = services.membership
+
+    def present() -> bool:
+        return read(services, lambda tx: members.present(tx, [ACME], now=micros(clock()))) == [ACME]
+
+    first = micros(clock()) + 40_000_000
+    write(services, lambda tx: members.mark_present(tx, ACME, until=first))
+    write(services, lambda tx: members.mark_present(tx, ACME, until=first + 1))
+    write(services, lambda tx: members.mark_absent(tx, ACME, until=first))
+    assert present()
+    write(services, lambda tx: members.mark_absent(tx, ACME, until=first + 1))
+    assert not present()
