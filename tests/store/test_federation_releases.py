@@ -70,6 +70,7 @@ class Released(Training):
             self.services.db,
             self.services.blobs.files.path(Digest(bytes(32))).parents[2],
             alliance="alliance.example",
+            first=self.services.pki.initial[0],
             key=notes.NoteKey(name="alliance.example/log", public_key=key),
             progress=lambda _: None,
         ).findings

@@ -51,7 +51,14 @@ def findings(services: Services) -> list[Finding]:
     key = Ed25519PublicKey.from_public_bytes(services.audit.public_key)
     blobs = services.blobs.files.path(Digest(bytes(32))).parents[2]
     name = notes.NoteKey(name="alliance.example/log", public_key=key)
-    return examine(services.db, blobs, alliance="alliance.example", key=name, progress=lambda _: None).findings
+    return examine(
+        services.db,
+        blobs,
+        alliance="alliance.example",
+        first=services.pki.initial[0],
+        key=name,
+        progress=lambda _: None,
+    ).findings
 
 
 def test_before_its_first_change_it_is_what_the_settings_say(services: Services) -> None:

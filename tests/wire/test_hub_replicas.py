@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from alliance import channel
-from alliance.errors import NotPermitted
+from alliance.errors import FailedPrecondition, NotPermitted
 from alliance.names import BankId
-from alliance.v1 import audit_pb2, membership_pb2
+from alliance.v1 import audit_pb2, console_pb2, membership_pb2
 from alliance.v1 import fingerprint_pb2 as pb
 from tests.kit.alliance import alliance
 from tests.kit.checks import recomputed_head
@@ -61,3 +62,18 @@ def test_a_watch_hears_of_the_other_hub(tmp_path: Path, postgres_databases: Data
                 pass
         with pytest.raises(NotPermitted):
             watcher.call(pb.ListBanksRequest(), pb.ListBanksResponse)
+
+
+def test_a_policy_that_was_changed_at_one_hub_holds_at_the_other(tmp_path: Path, postgres_databases: Databases) -> None:
+    url = postgres_databases.create()
+    with alliance(members=1, folder=tmp_path, url=url) as a, running_hub(tmp_path, url=url) as second:
+        expel = membership_pb2.ExpelMemberRequest(name=a.members[0].name, reason="why")
+        seen = a.hub.admin.call(console_pb2.GetPolicyRequest(), console_pb2.GetPolicyResponse).policy
+        seen.two_admins = console_pb2.TWO_ADMINS_ALWAYS
+        request = console_pb2.UpdatePolicyRequest(policy=seen, update_mask=FieldMask(paths=["two_admins"]))
+        a.hub.admin.call(request, console_pb2.UpdatePolicyResponse)
+        with pytest.raises(FailedPrecondition) as caught:
+            second.admin.call(expel, membership_pb2.ExpelMemberResponse)
+        assert caught.value.reason == "APPROVAL_NEEDED"
+        told = second.admin.call(console_pb2.GetPolicyRequest(), console_pb2.GetPolicyResponse).policy
+        assert (told.revision, told.two_admins) == (1, console_pb2.TWO_ADMINS_ALWAYS)
