@@ -47,6 +47,7 @@ class Buckets:
         self._full = rate * BURST_SECONDS
         # Tokens as of a moment; below zero is a debt.
         self._held: dict[str, tuple[float, float]] = {}
+        self._swept = 0
         self._lock = threading.Lock()
 
     def wait(self, name: str, amount: float) -> float:
@@ -64,8 +65,10 @@ class Buckets:
             now = self._now()
             left = self._tokens(name, now) - amount
             self._held[name] = (left, now)
-            if len(self._held) > MAX_BUCKETS:
+            # Where many are in use at once, each sweep waits until there are twice as many as the last one left.
+            if len(self._held) > max(MAX_BUCKETS, 2 * self._swept):
                 self._held = {n: held for n, held in self._held.items() if self._tokens(n, now) < self._full}
+                self._swept = len(self._held)
             return max(0.0, -left / self._rate)
 
     def _missing(self, name: str, amount: float) -> float:

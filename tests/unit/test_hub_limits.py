@@ -147,3 +147,20 @@ def test_buckets_that_are_full_again_are_forgotten(time: Time, monkeypatch: pyte
         buckets.take(f"address-{n}", 1.0)
     assert len(buckets._held) <= 101
     assert buckets.wait("address-999", BURST_SECONDS) == 1.0
+
+
+def test_many_callers_at_once_cost_no_more_each_than_few(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets that are in use cannot be forgotten: looking through all of them at every call would be quadratic."""
+    monkeypatch.setattr(module, "MAX_BUCKETS", 100)
+    looks = 0
+
+    class Counted(Buckets):
+        def _tokens(self, name: str, now: float) -> float:
+            nonlocal looks
+            looks += 1
+            return super()._tokens(name, now)
+
+    buckets = Counted(1.0, now=time)
+    for n in range(2000):
+        buckets.take(f"address-{n}", 1.0)
+    assert looks < 4 * 2000
