@@ -8,14 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
 
 from alliance import merkle
 from alliance.errors import AllianceError, FailedPrecondition, NotFound
 from alliance.names import BankId, bank_id, member_id, qualified
 from member_agent import enrolment, evidence, hub_client, keystore, limits, state, trust
-from member_agent.audit_log import AuditLog
-from member_agent.audit_store import leaf_table
+from member_agent.audit_log import AuditLog, Head
 from member_agent.catalog.service import CatalogService
 from member_agent.clock import utc_now
 from member_agent.config import Home, Settings
@@ -221,19 +219,17 @@ def _wire(
 
 def _scene(agent: Agent) -> evidence.Scene:
     """Where this agent stands, from its own files alone."""
-    with agent.db.read() as tx:
-        leaves = tx.execute(select(leaf_table).order_by(leaf_table.c.leaf_index)).mappings().all()
-    grown, _ = merkle.Frontier().append(bytes(leaf["hash"]) for leaf in leaves)
+    head = agent.log.head() or Head(size=0, root=merkle.Frontier().root)
     return evidence.Scene(
         alliance=agent.settings.hub_alliance,
         member=agent.settings.hub_member,
         hub=agent.settings.hub_address,
         log_key=agent.settings.hub_log_key,
-        log_size=grown.size,
-        log_root=grown.root.hex(),
+        log_size=head.size,
+        log_root=head.root.hex(),
         leaves=[
             {name: value.hex() if isinstance(value, bytes) else value for name, value in leaf.items()}
-            for leaf in leaves[-_EVIDENCE_LEAVES:]
+            for leaf in agent.log.newest(_EVIDENCE_LEAVES)
         ],
     )
 

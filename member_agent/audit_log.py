@@ -146,6 +146,12 @@ class AuditLog:
                 return
             start += len(page)
 
+    def newest(self, count: int) -> list[dict[str, Any]]:
+        """The last verified leaves, in order, as rows of this copy."""
+        query = select(leaf_table).order_by(leaf_table.c.leaf_index.desc()).limit(count)
+        with self._db.read() as tx:
+            return [dict(row) for row in reversed(tx.execute(query).mappings().all())]
+
     def compare_leaves(self, hub: HubClient) -> None:
         """Fetches every leaf again, and compares it with the one held. Raises: Corrupt."""
         held = (row for page in self._pages() for row in page)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import or_, select
 
+from alliance.admission import EXPELLED, LEFT
 from alliance.errors import Corrupt
 from alliance.names import GroupId, MemberId
 from member_agent.audit_store import leaf_table
 from member_agent.database import LocalDatabase
 
-_GONE = frozenset({"member_left", "member_expelled"})
+_GONE = frozenset({LEFT, EXPELLED})
 _OF_GROUPS = ("group_joined", "epoch_created", "key_wrapped")
 
 
