@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.hub_process import free_address
 from tests.kit.waiting import eventually
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -92,26 +93,20 @@ def _plain(text: str) -> str:
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", spaced)
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 class Shell:
     """One bash, as a reader has it: what it exports and starts stays until `close`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._port = free_port()
+        self._address = free_address()
         programs = Path(sys.executable).parent
         environment = {
             "HOME": str(folder),
             "PATH": f"{programs}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             # The pages have the default ports, which may be taken here.
-            "ALLIANCE_HUB_SERVER_ADDRESS": f"127.0.0.1:{self._port}",
-            "ALLIANCE_HUB_SERVER_ENROLMENT_ADDRESS": f"127.0.0.1:{free_port()}",
+            "ALLIANCE_HUB_SERVER_ADDRESS": self._address,
+            "ALLIANCE_HUB_SERVER_ENROLMENT_ADDRESS": free_address(),
         }
         self._process = subprocess.Popen(
             ["bash", "--norc"],
@@ -152,10 +147,11 @@ class Shell:
 
     def _await_start(self) -> None:
         """A reader takes a moment before the next command; so do we."""
+        host, _, port = self._address.rpartition(":")
 
         def answers() -> bool:
             try:
-                socket.create_connection(("127.0.0.1", self._port)).close()
+                socket.create_connection((host, int(port))).close()
             except ConnectionRefusedError:
                 return False
             return True

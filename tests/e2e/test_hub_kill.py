@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from alliance.v1 import fingerprint_pb2 as pb
 from tests.kit.alliance import alliance
 from tests.kit.checks import recomputed_head
 from tests.kit.hub_cli import Serving, run
+from tests.kit.hub_process import free_address
 from tests.kit.keys import Sealed, request_id
 from tests.kit.member import RawMember
 from tests.kit.waiting import eventually
@@ -97,12 +97,6 @@ class Publisher:
         self.broken += 1
         time.sleep(0.05)
         self.member.reconnect(self.member.address)
-
-
-def free_address() -> str:
-    """The hub must come back where it was."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

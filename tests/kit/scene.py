@@ -53,16 +53,7 @@ class Scene:
         self.nobody = a.hub.open_enrolment_channel()
         self.code = a.hub.invite("newcomer")
         self.detector = create_detector(a.hub, a.group, spec(), self.member, other)
-        schedule = federation_pb2.Schedule(
-            name="schedules/often",
-            detector=self.detector,
-            interval_seconds=86_400,
-            rounds=1,
-            quorum=2,
-            deadline_seconds=60,
-            next_time=Timestamp(seconds=4_000_000_000),
-        )
-        a.hub.admin.call(federation_pb2.CreateScheduleRequest(schedule=schedule), federation_pb2.CreateScheduleResponse)
+        a.hub.admin.call(self._schedule("often"), federation_pb2.CreateScheduleResponse)
 
     def channel(self, name: str) -> grpc.Channel:
         if TABLE[name].listener is Listener.ENROLMENT:
@@ -180,9 +171,10 @@ class Scene:
         fields = ("two_admins", "least_quorum", "strictest_ceiling", "invitation_seconds", "certificate_seconds")
         return console_pb2.UpdatePolicyRequest(policy=seen, update_mask=FieldMask(paths=fields))
 
-    def _federation(self) -> tuple[Message, ...]:
+    def _schedule(self, name: str) -> federation_pb2.CreateScheduleRequest:
+        """One that is due in the year 2096."""
         schedule = federation_pb2.Schedule(
-            name="schedules/later",
+            name=f"schedules/{name}",
             detector=self.detector,
             interval_seconds=86_400,
             rounds=1,
@@ -190,6 +182,9 @@ class Scene:
             deadline_seconds=60,
             next_time=Timestamp(seconds=4_000_000_000),
         )
+        return federation_pb2.CreateScheduleRequest(schedule=schedule)
+
+    def _federation(self) -> tuple[Message, ...]:
         wanted = spec(
             aggregation_settings=[federation_pb2.Setting(name="eta", value=0.1)],
             train_settings=[federation_pb2.Setting(name="lr", value=0.1)],
@@ -200,7 +195,7 @@ class Scene:
             federation_pb2.ListDetectorsRequest(page_size=1),
             federation_pb2.JoinDetectorRequest(name=self.detector),
             federation_pb2.LeaveDetectorRequest(name=self.detector),
-            federation_pb2.CreateScheduleRequest(schedule=schedule),
+            self._schedule("later"),
             federation_pb2.ListSchedulesRequest(page_size=1),
             federation_pb2.PauseScheduleRequest(name="schedules/often"),
             federation_pb2.ResumeScheduleRequest(name="schedules/often"),

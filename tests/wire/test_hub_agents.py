@@ -143,7 +143,7 @@ def test_who_is_gone_does_not_return_and_who_is_suspended_may_to_leave(hub: Runn
 def test_a_revoked_agent_is_out_at_once_and_for_good(hub: RunningHub) -> None:
     member = hub.enrol("acme")
     second = enrol(hub, asked(hub, member)).agent
-    third = _connected(hub, member)
+    third = member.further_agent(hub.settings.alliance_name, hub.open_enrolment_channel())
     gone = third.agent
     third.call(pb.ListAgentsRequest(), pb.ListAgentsResponse)
     for _ in range(2):
@@ -210,35 +210,10 @@ def test_a_signing_key_in_a_second_spelling_is_refused(hub: RunningHub) -> None:
 
 def test_a_new_agent_speaks_for_its_member(hub: RunningHub) -> None:
     member = hub.enrol("acme")
-    second = _connected(hub, member)
+    second = member.further_agent(hub.settings.alliance_name, hub.open_enrolment_channel())
     hello = membership_pb2.HandshakeRequest(client_version="0.1.0")
     assert second.call(hello, membership_pb2.HandshakeResponse).caller == member.name
     second.close()
-
-
-def _connected(hub: RunningHub, member: RawMember) -> RawMember:
-    """A second agent of the member, with its own key."""
-    key = tls.new_channel_key()
-    request = asked(hub, member)
-    request.certificate_request = tls.certificate_request(key)
-    signed = canonical.agent_request_bytes(
-        hub.settings.alliance_name,
-        member.name,
-        "",
-        request.request_id,
-        canonical.sha256(request.certificate_request),
-        request.request_time.seconds * 1_000_000 + request.request_time.nanos // 1000,
-    )
-    request.identity_signature = member.sign(signed)
-    answer = enrol(hub, request)
-    enrolled = pb.EnrolResponse(
-        member=member.name,
-        agent=answer.agent,
-        hub_address=answer.hub_address,
-        log_key=answer.log_key,
-        certificate_chain=answer.certificate_chain,
-    )
-    return RawMember(enrolled, member.identity, key, hub.roots)
 
 
 def refused(hub: RunningHub, request: pb.EnrolAgentRequest) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from pathlib import Path
 
@@ -11,11 +10,7 @@ import pytest
 from alliance.errors import FailedPrecondition
 from hub.runtime.metrics import Metrics
 from tests.kit.alliance import alliance
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
+from tests.kit.hub_process import free_address
 
 
 def test_calls_bytes_and_leaves_are_counted_without_names(tmp_path: Path) -> None:
