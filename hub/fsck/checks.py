@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, Row
 
@@ -16,6 +17,9 @@ from alliance.names import Digest, GroupId, MemberId
 from alliance.v1 import fingerprint_pb2
 from hub.fsck.findings import Finding, Said, absent, by, compare, in_words, key_of, rows, unexplained
 from hub.fsck.history import History
+from hub.membership.enrolment import verify
+from hub.membership.identities import digest_of
+from hub.membership.model import Identity
 
 
 def members(tx: Connection, said: History) -> Iterator[Finding]:
@@ -71,6 +75,41 @@ def admissions(tx: Connection, said: History, alliance: str) -> Iterator[Finding
         key = key_of((row.member, row.signer))
         yield from compare("admission", key, "signature", digest, said.admissions.get((row.member, row.signer)))
     yield from absent("admission", set(said.admissions) - seen, said.admissions)
+
+
+def identity_changes(tx: Connection, said: History, alliance: str) -> Iterator[Finding]:
+    """Each step from one identity of a member to the next, and that both have signed it."""
+    seen = set()
+    for row in rows(tx, "identity_change"):
+        key, listed = (row.member, row.number), said.all_identities.get(row.member, [])
+        seen.add(key)
+        if not 1 <= row.number < len(listed):
+            yield Finding(table="identity_change", key=key_of(key), problem="the log says nothing of it")
+            continue
+        former = Identity(signing_key=bytes(row.former_signing_key), sealing_key=bytes(row.former_sealing_key))
+        identity = Identity(signing_key=bytes(row.signing_key), sealing_key=bytes(row.sealing_key))
+        steps = (("former identity", former, listed[row.number - 1]), ("identity", identity, listed[row.number]))
+        wrong = [
+            found
+            for what, of, leaf in steps
+            for found in compare("identity_change", key_of(key), what, digest_of(of), leaf)
+        ]
+        yield from wrong
+        signed = canonical.identity_change_bytes(alliance, row.member, digest_of(former), digest_of(identity))
+        try:
+            verify(former, signed, bytes(row.former_signature))
+            verify(identity, signed, bytes(row.signature))
+        except (ValueError, InvalidSignature, UnsupportedAlgorithm):
+            if not wrong:
+                yield Finding(table="identity_change", key=key_of(key), problem="it is not signed by both identities")
+    made = {(member, n): leaf for member, listed in said.all_identities.items() for n, leaf in enumerate(listed) if n}
+    yield from absent("identity_change", set(made) - seen, made)
+
+
+def admission_policy(tx: Connection, said: History) -> Iterator[Finding]:
+    """How many admit: the log's first leaf, or none where the alliance is older than admissions."""
+    for row in rows(tx, "admission_policy"):
+        yield from compare("admission_policy", str(row.id), "number of cosigners", str(row.cosigners), said.cosigners)
 
 
 def epochs(tx: Connection, said: History) -> Iterator[Finding]:

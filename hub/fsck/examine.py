@@ -75,6 +75,8 @@ def _steps(
     yield "members", checks.members(tx, said)
     yield "operators", checks.operators(tx, said)
     yield "groups", checks.groups(tx, said)
+    yield "identity changes", checks.identity_changes(tx, said, alliance)
+    yield "admission policy", checks.admission_policy(tx, said)
     yield "admissions", checks.admissions(tx, said, alliance)
     yield "authorities", authorities.authorities(tx, said.authorities, (first.anchor, first.issuer))
     yield "agents", certificates.agents(tx, said.certificates)

@@ -32,6 +32,9 @@ class History:
 
     roles: dict[str, Said] = field(default_factory=dict)
     identities: dict[str, Said] = field(default_factory=dict)
+    # From the one that enrolled to the one in use.
+    all_identities: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
+    cosigners: Said = field(default_factory=lambda: Said("0", -1))
     standings: dict[str, Said] = field(default_factory=dict)
     operators: dict[str, Said] = field(default_factory=dict)
     groups: dict[str, Said] = field(default_factory=dict)
@@ -74,8 +77,12 @@ class History:
                 self.roles[subject] = Said(detail, index)
             case "member_enrolled":
                 self.roles[subject], self.identities[subject] = Said(detail, index), digest
+                self.all_identities[subject] = [digest]
             case "identity_changed":
                 self.identities[subject] = digest
+                self.all_identities[subject].append(digest)
+            case "admission_policy":
+                self.cosigners = Said(detail, index)
             case "member_expelled" | "member_left":
                 self.group_members = {key: said for key, said in self.group_members.items() if key[1] != subject}
             case "admission_signed":

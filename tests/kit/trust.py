@@ -16,11 +16,13 @@ from hub.approvals.service import ApprovalService, Call
 from hub.fingerprints.model import Hit
 from hub.fsck.examine import examine
 from hub.fsck.findings import Finding
+from hub.membership import model
 from hub.membership.model import ConsoleRole
 from hub.migrations.tables import metadata
 from hub.runtime.caller import Caller, Who
 from tests.kit.clock import ShiftedClock
 from tests.kit.direct import ADMIN, DirectMember, create_bank, create_epoch, write
+from tests.kit.keys import Identity
 from tests.kit.training import Training
 
 ALLIANCE = "alliance.example"
@@ -47,6 +49,7 @@ class Scene:
         self.dana, self.eve = self.certified("dana"), self.certified("eve")
         clock.advance(hours=1)
         write(services, lambda tx: services.operators.revoke(tx, "operators/admin", OperatorId("operators/eve")))
+        self.change_identity()
         self.act_together()
         self.report_hits()
         self.rotate()
@@ -83,6 +86,18 @@ class Scene:
     def renew(self, member: DirectMember) -> None:
         chain = member.act(lambda tx, caller: self.services.enrolment.renew(tx, caller, certificate_request()))
         member.peer = tls.peer_of(x509.load_der_x509_certificate(chain[0]))
+
+    def change_identity(self) -> None:
+        """Twice, of gone."""
+        for _ in range(2):
+            former, made = self.gone.identity, Identity.generate()
+            digests = (canonical.identity_digest(one.signing_key, one.sealing_key) for one in (former, made))
+            signed = canonical.identity_change_bytes(ALLIANCE, self.gone.name, *digests)
+            new = model.Identity(signing_key=made.signing_key, sealing_key=made.sealing_key)
+            signatures = (former.sign(signed), made.sign(signed))
+            with self.services.db.write() as tx:
+                self.services.identities.change(tx, self.gone.caller, new, *signatures)
+            self.gone.identity = made
 
     def certified(self, name: str) -> Caller:
         operator = OperatorId(f"operators/{name}")

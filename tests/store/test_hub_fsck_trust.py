@@ -69,6 +69,26 @@ def flipped(data: bytes) -> bytes:
 
 
 CASES: dict[str, Case] = {
+    "an identity in between": changed(
+        "identity_change", "signing_key = former_signing_key", "number = 1", "members/gone 1", "its identity is"
+    ),
+    "an identity before": changed(
+        "identity_change",
+        "former_sealing_key = sealing_key",
+        "number = 2",
+        "members/gone 2",
+        "its former identity is",
+    ),
+    "signature of a change": changed(
+        "identity_change", "signature = former_signature", "number = 1", "members/gone 1", "it is not signed by both"
+    ),
+    "a change that is gone": (
+        lambda s: s.alter("DELETE FROM identity_change WHERE number = 1"),
+        "identity_change",
+        lambda s: "members/gone 1",
+        "is missing, leaf",
+    ),
+    "how many admit": changed("admission_policy", "cosigners = 1", "id = 1", "1", "its number of cosigners is 1, leaf"),
     "anchor of an authority": authority("made", "anchor = :other", "its anchor is"),
     "issuer of an authority": authority("made", "issuer = :other", "its issuer is authorities/"),
     "anchor of the first authority": authority("first", "anchor = :other", "its issuer is not signed by its anchor"),
