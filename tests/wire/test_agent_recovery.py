@@ -202,6 +202,17 @@ def test_the_hubs_clock_decides_what_ran_out(two: AgentAlliance, clock: ShiftedC
     assert enrolment.certificate(returned).not_valid_after_utc > clock()
 
 
+def test_nobody_comes_back_to_a_hub_with_another_log(two: AgentAlliance) -> None:
+    acme = two["acme"]
+    with acme.open() as agent:
+        before = agent.home.keys_file.read_bytes()
+        other = replace(agent.settings, hub_log_key=bytes(32).hex())
+        with pytest.raises(Corrupt) as error:
+            recovery.come_back(agent.home, other, agent.secrets, agent.ledger)
+        assert error.value.reason == "CERTIFICATE_WRONG"
+        assert agent.home.keys_file.read_bytes() == before
+
+
 def test_a_revoked_agent_does_not_come_back(two: AgentAlliance, tmp_path: Path) -> None:
     lost = two["acme"]
     home = recovered(lost, backed_up(lost), tmp_path / "new")
