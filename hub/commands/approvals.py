@@ -10,6 +10,7 @@ from alliance.output import show, show_one
 from hub.commands.context import JSON, client
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
     from alliance.v1 import console_pb2 as pb
@@ -143,11 +144,24 @@ def _told(action: pb.Action) -> str:
     method = methods.get(action.method)
     if method is None:
         return f"{len(action.request)} bytes"
-    request = GetMessageClass(method.input_type).FromString(action.request)
+    return _in_words(GetMessageClass(method.input_type).FromString(action.request))
+
+
+def _in_words(message: Message) -> str:
+    """What is set, on one line."""
     parts = []
-    for field, value in request.ListFields():
-        if field.name != "request_id":
-            enum = field.enum_type
-            shown = enum.values_by_number[value].name if enum and not field.is_repeated else value
-            parts.append(f"{field.name}={f'{len(value)} bytes' if isinstance(value, bytes) else shown}")
+    for field, value in message.ListFields():
+        if field.name == "request_id":
+            continue
+        values = list(value) if field.is_repeated else [value]
+        parts.append(f"{field.name}={','.join(_value(field, one) for one in values)}")
     return " ".join(parts)
+
+
+def _value(field: FieldDescriptor, value: Any) -> str:
+    if field.message_type is not None:
+        return f"({_in_words(value)})"
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return str(value) if known is None else known.name
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)

@@ -178,13 +178,15 @@ class FederationRpc:
 
     def promote_model(self, tx: Connection, caller: Caller, request: pb.PromoteModelRequest) -> pb.PromoteModelResponse:
         name = detector_id(request.detector, field="detector")
+        if not request.HasField("version"):
+            raise InvalidInput("no version is named", field="version", remedy="name one; 0 withdraws the model")
         detector, model = self._releases.promote(tx, caller, name, request.version)
         return pb.PromoteModelResponse(model=self._model(tx, detector, model))
 
     def set_model_release(
         self, tx: Connection, caller: Caller, request: pb.SetModelReleaseRequest
     ) -> pb.SetModelReleaseResponse:
-        name, mode = detector_id(request.detector, field="detector"), wire.parse_release(request.release)
+        name, mode = detector_id(request.detector, field="detector"), wire.parse_release(request.release, said=True)
         changed = self._releases.set_mode(tx, caller, name, mode)
         return pb.SetModelReleaseResponse(detector=self._detector(tx, caller, changed))
 

@@ -95,13 +95,14 @@ def model_message(model: Model, detector: Detector, *, size: int) -> pb.Model:
     )
 
 
-def parse_release(release: int, *, field: str = "release") -> ReleaseMode:
-    """Raises: InvalidInput."""
+def parse_release(release: int, *, said: bool = False) -> ReleaseMode:
+    """What is unspecified is automatic, unless it must be `said`. Raises: InvalidInput."""
     if release == pb.MODEL_RELEASE_BY_PROMOTION:
         return ReleaseMode.BY_PROMOTION
-    if release in (pb.MODEL_RELEASE_UNSPECIFIED, pb.MODEL_RELEASE_AUTOMATIC):
+    if release == pb.MODEL_RELEASE_AUTOMATIC or (release == pb.MODEL_RELEASE_UNSPECIFIED and not said):
         return ReleaseMode.AUTOMATIC
-    raise InvalidInput(f"{release} is no way to release", field=field, remedy=f"use one of {', '.join(ReleaseMode)}")
+    known = ", ".join(ReleaseMode)
+    raise InvalidInput(f"{release} is no way to release", field="release", remedy=f"use one of {known}")
 
 
 def schedule_message(schedule: Schedule) -> pb.Schedule:

@@ -61,7 +61,11 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 def test_two_change_the_policy_and_the_settings_say_so(console: Console) -> None:
     before = console.policy()
     assert before["certificate_seconds"] == 86_400
-    assert console.two("policy", "set", "certificate_seconds", "7200").json["state"] == "approved"
+    done = console.two("policy", "set", "certificate_seconds", "7200").json
+    assert done["state"] == "approved"
+    # What the second admin is asked, on one line.
+    etag = before["etag"]
+    assert done["request"] == f"policy=(etag={etag} certificate_seconds=7200) update_mask=(paths=certificate_seconds)"
     after = console.policy()
     assert (after["revision"], after["certificate_seconds"]) == (int(str(before["revision"])) + 1, 7200)
     assert console.two("policy", "set", "strictest_ceiling", "green").code == 0
@@ -161,7 +165,8 @@ def test_two_promote_what_is_held_and_take_it_back(console: Console) -> None:
         trained.round()
         trained.round()
         assert trained.released() == 0
-        assert console.two("model", "promote", "d", "2", "--yes").json["state"] == "approved"
+        done = console.two("model", "promote", "d", "2", "--yes").json
+        assert (done["state"], done["request"]) == ("approved", "detector=detectors/d version=2")
         assert trained.released() == 2
         assert console.two("model", "promote", "d", "1", "--yes").code == 0
         assert trained.released() == 1
