@@ -39,6 +39,8 @@ ALARMS = frozenset(
         "LOG_FORKED",
     }
 )
+# Files of one kind: a hub that lies again and again, to an agent that is started again and again, fills no disk.
+MOST_FILES = 100
 # An answer that is larger is kept up to here; what tells of a lie is far smaller.
 _ANSWER_BYTES = 1 << 20
 _FORMAT = "alliance-agent/evidence/v1"
@@ -74,6 +76,10 @@ class Scene:
 
 def keep(folder: Path, error: AllianceError, scene: Scene, transcript: Transcript, *, now: dt.datetime) -> None:
     """Writes one file, whole or not at all; the agent stops after it, also where the disk refuses."""
+    if len(list(folder.glob(f"*-{error.reason}.json"))) >= MOST_FILES:
+        there = f"there are {MOST_FILES} files of it"
+        log.error("alarm", reason=error.reason, message=error.message, evidence_not_kept=there)
+        return
     try:
         file = _written(folder, error, scene, transcript, now=now)
     except OSError as failed:

@@ -30,6 +30,8 @@ ExecStart={command}
 User={user}
 Restart=on-failure
 RestartSec=5
+# Where the hub lies the agent has stopped, and is not to go on by itself.
+RestartPreventExitStatus={stays_down}
 # The agent reads its own home and the network, nothing else.
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -56,7 +58,7 @@ def install(
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the unit, write nothing."),
 ) -> None:
     """Write a hardened systemd unit with the configured CPU and memory caps."""
-    from alliance.errors import NotAuthenticated, NotPermitted
+    from alliance.errors import Corrupt, NotAuthenticated, NotPermitted
 
     place = home(context)
     settings, _ = place.load()
@@ -67,9 +69,10 @@ def install(
     limits += f"MemoryMax={settings.limits_memory_mb}M\n" if settings.limits_memory_mb else ""
     credentials, files = _custody(place, settings)
     custody = "".join(f"LoadCredentialEncrypted={name}\n" for name in credentials)
+    stays_down = str(Corrupt.exit_code)
     if settings.keys_pkcs11_uri:
         # Starting again with a PIN that was refused would lock the token.
-        custody += f"RestartPreventExitStatus={NotAuthenticated.exit_code}\n"
+        stays_down += f" {NotAuthenticated.exit_code}"
     used = (place.path.resolve(), Path(command[0]).resolve(), *files)
     text = UNIT.format(
         # Only a command line has variables.
@@ -78,6 +81,7 @@ def install(
         user=user or os.environ.get("SUDO_USER") or os.environ.get("USER") or "root",
         protect_home="no" if any(path.is_relative_to(home) for path in used for home in HOMES) else "yes",
         private_devices="no" if settings.keys_pkcs11_uri else "yes",
+        stays_down=stays_down,
         limits=limits,
         custody=custody,
     )

@@ -15,6 +15,7 @@ from sqlalchemy import or_, select
 from alliance.admission import EXPELLED, LEFT
 from alliance.errors import Corrupt
 from alliance.names import GroupId, MemberId
+from member_agent import audit_store
 from member_agent.audit_store import leaf_table
 from member_agent.database import LocalDatabase
 
@@ -92,7 +93,7 @@ class GroupLog:
     def __init__(self, db: LocalDatabase) -> None:
         self._db = db
         self._leaves: list[Leaf] = []
-        self._upto = -1
+        self._read = 0
 
     def history(self, group: GroupId) -> GroupHistory:
         """Of one group, up to the newest verified leaf."""
@@ -103,12 +104,13 @@ class GroupLog:
         )
         query = select(columns.leaf_index, columns.event, columns.subject, columns.time)
         with self._db.read() as tx:
-            rows = tx.execute(query.where(columns.leaf_index > self._upto, wanted).order_by(columns.leaf_index)).all()
+            upto = audit_store.size(tx)
+            fresh = query.where(columns.leaf_index >= self._read, columns.leaf_index < upto, wanted)
+            rows = tx.execute(fresh.order_by(columns.leaf_index)).all()
         self._leaves += [
             Leaf(index=row.leaf_index, event=row.event, subject=row.subject, time=row.time or 0) for row in rows
         ]
-        if rows:
-            self._upto = rows[-1].leaf_index
+        self._read = upto
         return history(group, self._leaves)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from alliance.errors import Corrupt
 from alliance.names import MemberId
 from alliance.release import VERSION
 from tests.kit.agents import AgentAlliance, AgentHome, alliance_of_agents, products
@@ -204,6 +205,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit.read_string(printed)
     section = unit["Service"]
     assert (section["CPUQuota"], section["MemoryMax"], section["User"]) == ("200%", "900M", "root")
+    # An alarm is not started away.
+    assert section["RestartPreventExitStatus"] == str(Corrupt.exit_code)
     home = str(acme.home.path).replace("%", "%%")
     assert section["ReadWritePaths"] == f'"{home}"'
     assert section["ExecStart"].endswith(f'--home "{home.replace("$", "$$")}" run')

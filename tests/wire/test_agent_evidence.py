@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,23 @@ import pytest
 
 from alliance.errors import Corrupt
 from alliance.v1 import audit_pb2
+from member_agent import evidence
 from tests.kit.agents import alliance_of_agents
 from tests.kit.lying_hub import LyingHub
+
+
+def test_the_same_alarm_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MOST_FILES", 3)
+    scene = evidence.Scene(
+        alliance="shoes.example", member="members/acme", hub="h:1", log_key="", log_size=0, log_root="", leaves=[]
+    )
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    for second in range(5):
+        for reason in ("LOG_FORKED", "IDENTITY_CHANGED"):
+            now = start + dt.timedelta(seconds=second)
+            evidence.keep(tmp_path / "evidence", Corrupt("it", reason=reason), scene, evidence.Transcript(), now=now)
+    kept = [file.name.partition("-")[2] for file in sorted((tmp_path / "evidence").iterdir())]
+    assert kept == ["IDENTITY_CHANGED.json", "LOG_FORKED.json"] * 3
 
 
 def test_an_alarm_keeps_evidence_and_another_failure_does_not(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_a_backup_has_no_channel_key_and_a_recovered_agent_makes_its_own(
 def test_the_service_gets_what_the_token_takes(acme: AgentHome, soft_token: SoftToken) -> None:
     unit = acme.run_cli("service", "install", "--dry-run").stdout
     assert "\nPrivateDevices=no\n" in unit
-    assert re.search(r"\nRestartPreventExitStatus=5\n", unit)
+    assert re.search(r"\nRestartPreventExitStatus=11 5\n", unit)
     acme.set("keys.pkcs11_uri", re.sub("pin-source=.*", "pin-source=credential:agent-pin", soft_token.uri))
     assert "\nLoadCredentialEncrypted=agent-pin\n" in acme.run_cli("service", "install", "--dry-run").stdout
 
