@@ -50,12 +50,13 @@ def test_a_series_of_rounds_goes_on_by_itself_with_true_numbers(three: Alliance)
     [
         ({"w": np.full((2, 3), np.nan, np.float32), "b": np.zeros(2, np.float32)}, "NOT_FINITE"),
         ({"w": np.full((2, 3), np.inf, np.float32), "b": np.zeros(2, np.float32)}, "NOT_FINITE"),
+        ({"w": np.full((2, 3), -np.inf, np.float32), "b": np.zeros(2, np.float32)}, "NOT_FINITE"),
         ({"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}, "TENSORS_UNEXPECTED"),
         ({"w": np.zeros((2, 3), np.float64), "b": np.zeros(2, np.float32)}, "TENSORS_UNEXPECTED"),
         ({"w": np.full((2, 3), 1e6, np.float32), "b": np.zeros(2, np.float32)}, "UPDATE_TOO_LARGE"),
         ({"w": np.zeros((200, 300), np.float32), "b": np.zeros(2, np.float32)}, "TENSORS_UNEXPECTED"),
     ],
-    ids=["nan", "infinity", "shape", "dtype", "norm", "oversized"],
+    ids=["nan", "infinity", "minus infinity", "shape", "dtype", "norm", "oversized"],
 )
 def test_a_bad_update_is_refused_with_its_reason_and_the_round_goes_on(
     three: Alliance, bad: dict[str, np.ndarray], reason: str
