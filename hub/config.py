@@ -51,8 +51,8 @@ class Settings:
     membership_certificate_record_days: int = 30
     # How long a new authority is announced before it issues, and the least time the old one is trusted after that.
     ca_overlap_hours: float = 72.0
-    # Whether two admins expel, make admins, revoke operators and change authorities: auto (where there are two),
-    # always or never.
+    # These, and invitation_hours and certificate_hours, hold until the policy is changed (hub/policy). When two admins
+    # are needed: auto (where there are two), always or never.
     approvals_two_admins: str = "auto"
     # Rounds with a lower quorum are not started.
     federation_least_quorum: int = 2

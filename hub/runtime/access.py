@@ -32,7 +32,7 @@ class Rule:
     while_suspended: bool = False
     # A member that nobody admitted yet may see who could admit it, read the log, and leave.
     while_unadmitted: bool = False
-    # Of which requests two admins are asked for (hub/approvals, where the policy is).
+    # Of which requests two admins are asked for (hub/approvals; hub/policy says when).
     two_admins: Callable[[Message], bool] | None = None
     # A rate of its own, per caller and second, for what costs all others much; 0: counted among all calls only.
     rate: float = 0.0

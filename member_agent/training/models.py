@@ -123,7 +123,7 @@ class ModelStore:
                 if consent is None or not one.joined or self._has(one):
                     continue
                 if not one.model_version:
-                    self._drop(one.name)
+                    self._withdrawn(one.name)
                     continue
                 try:
                     came.append(self._fetch(hub, one, consent))
@@ -140,6 +140,11 @@ class ModelStore:
             self._drop(detector)
             self._tidy()
         self.blends.forget(detector)
+
+    def _withdrawn(self, detector: str) -> None:
+        """Nothing is written for what was never held."""
+        if any(one.detector == detector for one in self.held(as_released=True)):
+            self._drop(detector)
 
     def _drop(self, detector: str) -> None:
         with self._db.write() as tx:
