@@ -35,10 +35,12 @@ class Own(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A metric on so many rows the member held back: of what it learnt alone, and of what all learnt together."""
+    """A metric on so many rows the member held back: of what it learnt alone, of what all learnt together, and of its
+    blend of both, which it screens with."""
 
     local: float
     federated: float
+    blended: float
     rows: int
 
 
@@ -130,7 +132,7 @@ class Agent:
         """What the last round was worth to this member. Raises: Unavailable, where it has no result."""
         for row in self._ask("uplift", "--detector", training.detector):
             if row["metric"] == training.metric:
-                return Gain(local=row["local"], federated=row["federated"], rows=row["rows"])
+                return Gain(local=row["local"], federated=row["federated"], blended=row["blended"], rows=row["rows"])
         raise Unavailable(f"{self.name} did not evaluate {training.detector}", remedy="see its log")
 
     def verify_log(self) -> Mapping[str, Any]:

@@ -103,10 +103,11 @@ def _transforms(images: ImageScore) -> Table:
 def _gains(outcome: Outcome) -> Table:
     notes = [f"{one.detector}: {one.source}, {one.rounds} rounds" for one in outcome.learnt]
     notes.append("* for comparison, by the demo itself: no member and no hub has these rows together")
+    notes.append("† halfway between alone and together, made by the member for itself: what it screens with")
     table = Table(caption="\n".join(notes), caption_justify="left")
     for heading in ("detector", "member", "metric"):
         table.add_column(heading)
-    for heading in ("rows", "alone", "together", "gain"):
+    for heading in ("rows", "alone", "together", "gain", "blend†"):
         table.add_column(heading, justify="right")
     for learnt in outcome.learnt:
         for name, gain in learnt.gains.items():
@@ -115,12 +116,13 @@ def _gains(outcome: Outcome) -> Table:
                 f"{gain.local:.3f}",
                 f"{gain.federated:.3f}",
                 f"{gain.federated - gain.local:+.3f}",
+                f"{gain.blended:.3f}",
             )
             table.add_row(learnt.detector, name, learnt.metric, *figures)
-        alone, together = (fmean(gain[at] for gain in learnt.gains.values()) for at in (0, 1))
-        figures = ("", f"{alone:.3f}", f"{together:.3f}", f"{together - alone:+.3f}")
+        alone, together, blended = (fmean(gain[at] for gain in learnt.gains.values()) for at in range(3))
+        figures = ("", f"{alone:.3f}", f"{together:.3f}", f"{together - alone:+.3f}", f"{blended:.3f}")
         table.add_row(learnt.detector, "mean", learnt.metric, *figures)
-        figures = ("", "", f"{learnt.pooled:.3f}", f"{learnt.pooled - alone:+.3f}")
+        figures = ("", "", f"{learnt.pooled:.3f}", f"{learnt.pooled - alone:+.3f}", "")
         table.add_row(learnt.detector, "all rows in one place*", learnt.metric, *figures)
         table.add_section()
     return table

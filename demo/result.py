@@ -127,7 +127,7 @@ def _federation(learnt: Learnt) -> dict[str, Any]:
         "rounds": learnt.rounds,
         "metric": learnt.metric,
         "members": {
-            f"members/{name}": {"local": round(gain.local, _ROUND), "federated": round(gain.federated, _ROUND)}
+            f"members/{name}": {at: round(getattr(gain, at), _ROUND) for at in ("local", "federated", "blended")}
             for name, gain in learnt.gains.items()
         },
         "pooled": round(learnt.pooled, _ROUND),

@@ -45,7 +45,10 @@ OUTCOME = Outcome(
             source="GENERATED URLs",
             rounds=3,
             metric="pr_auc",
-            gains={"m0": Gain(local=0.81, federated=0.93456, rows=120), "m1": Gain(local=0.9, federated=0.85, rows=7)},
+            gains={
+                "m0": Gain(local=0.81, federated=0.93456, blended=0.9, rows=120),
+                "m1": Gain(local=0.9, federated=0.85, blended=0.91, rows=7),
+            },
             pooled=0.94567,
         )
     ],
@@ -76,8 +79,8 @@ def test_the_document_keeps_to_its_schema() -> None:
             "rounds": 3,
             "metric": "pr_auc",
             "members": {
-                "members/m0": {"local": 0.81, "federated": 0.9346},
-                "members/m1": {"local": 0.9, "federated": 0.85},
+                "members/m0": {"local": 0.81, "federated": 0.9346, "blended": 0.9},
+                "members/m1": {"local": 0.9, "federated": 0.85, "blended": 0.91},
             },
             "pooled": 0.9457,
         }
@@ -116,9 +119,9 @@ def test_the_report_says_who_gained_and_who_lost() -> None:
     lines = [line.split() for line in shown(OUTCOME).splitlines() if "│ url-risk" in line]
     cells = [[word for word in line if word != "│"] for line in lines]
     assert cells == [
-        ["url-risk", "m0", "pr_auc", "120", "0.810", "0.935", "+0.125"],
-        ["url-risk", "m1", "pr_auc", "7", "0.900", "0.850", "-0.050"],
-        ["url-risk", "mean", "pr_auc", "0.855", "0.892", "+0.037"],
+        ["url-risk", "m0", "pr_auc", "120", "0.810", "0.935", "+0.125", "0.900"],
+        ["url-risk", "m1", "pr_auc", "7", "0.900", "0.850", "-0.050", "0.910"],
+        ["url-risk", "mean", "pr_auc", "0.855", "0.892", "+0.037", "0.905"],
         ["url-risk", "all", "rows", "in", "one", "place*", "pr_auc", "0.946", "+0.091"],
     ]
     assert "url-risk: GENERATED URLs, 3 rounds" in shown(OUTCOME)
