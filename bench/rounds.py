@@ -48,7 +48,9 @@ def federation(folder: Path, operator: OperatorClient, spec: pb.DetectorSpec, co
 def _consent(home: Home, rows: Path, code: str) -> None:
     with open_agent(home) as agent, agent.connect() as hub:
         with agent.db.write() as tx:
-            consents.save_consent(tx, Consent(detector=DETECTOR, code=code, path=rows, columns={}, seed=1))
+            consents.save_consent(
+                tx, Consent(detector=DETECTOR, group=kit.GROUP, code=code, path=rows, columns={}, seed=1)
+            )
         hub.call(pb.JoinDetectorRequest(request_id=str(uuid.uuid4()), name=DETECTOR), pb.JoinDetectorResponse)
 
 

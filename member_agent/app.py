@@ -35,6 +35,7 @@ from member_agent.sharing.publishing import Publisher, Target
 from member_agent.sharing.sync import Synchroniser
 from member_agent.training.blends import blend_table
 from member_agent.training.consents import consent_table, result_table
+from member_agent.training.feature_keys import FeatureKeys
 from member_agent.training.models import ModelStore, model_table
 from member_agent.training.trainer import Limits, Trainer
 from member_agent.witness import Witnesses
@@ -66,6 +67,7 @@ class Agent:
     outbox: Outbox
     synchroniser: Synchroniser
     models: ModelStore
+    feature_keys: FeatureKeys
     transcript: evidence.Transcript
 
     def connect(self) -> HubClient:
@@ -188,6 +190,7 @@ def _wire(
     log = AuditLog(db, alliance=settings.hub_alliance, log_key=bytes.fromhex(settings.hub_log_key))
     directory = Directory(db, log, alliance=settings.hub_alliance, own=identity.public)
     audiences = Audiences(log)
+    held_keys = HeldKeys(db, data_key=secrets.data_key)
     return Agent(
         home=home,
         settings=settings,
@@ -199,7 +202,7 @@ def _wire(
         directory=directory,
         witnesses=Witnesses(db, alliance=settings.hub_alliance, identity=identity, log=log, directory=directory),
         keyring=Keyring(
-            HeldKeys(db, data_key=secrets.data_key),
+            held_keys,
             GroupLog(db),
             identity=identity,
             log=log,
@@ -213,6 +216,7 @@ def _wire(
             banks, audiences=audiences, directory=directory, parts=home.parts, lock=home.sync_lock
         ),
         models=ModelStore(db, home.models),
+        feature_keys=FeatureKeys(held_keys),
         transcript=evidence.Transcript(),
     )
 

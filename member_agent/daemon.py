@@ -114,7 +114,9 @@ class Daemon:
     def _train(self, agent: Agent, hub: HubClient, tasks: queue.Queue[federation_pb2.Task | None]) -> None:
         """Answers tasks one after the other; one that could not be sent comes again with the next connection."""
         with agent.trainer() as trainer:
-            runner = TaskRunner(agent.db, trainer, agent.models.blends, parts=agent.home.parts)
+            runner = TaskRunner(
+                agent.db, trainer, blends=agent.models.blends, keys=agent.feature_keys, parts=agent.home.parts
+            )
             for task in iter(tasks.get, None):
                 try:
                     runner.run(hub, task)

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 from member_agent.database import LocalDatabase
 
 metadata = MetaData()
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def open_state(path: Path) -> LocalDatabase:

@@ -47,7 +47,7 @@ def main(home: Home, code: str) -> None:
         agent = stack.enter_context(open_agent(home))
         hub = stack.enter_context(agent.connect())
         trainer = stack.enter_context(TRAINERS[code]())
-        runner = TaskRunner(agent.db, trainer, agent.models.blends, parts=home.parts)
+        runner = TaskRunner(agent.db, trainer, blends=agent.models.blends, keys=agent.feature_keys, parts=home.parts)
         for hint in hub.stream(membership_pb2.WatchRequest(), membership_pb2.WatchResponse):
             if hint.HasField("task"):
                 runner.run(hub, hint.task)

@@ -58,12 +58,13 @@ def propose(
     """Propose a detector; an operator approves it, each member joins it itself."""
     import uuid
 
-    from alliance.names import qualified
+    from alliance.names import group_id, qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training.detector import load, settle
+    from member_agent.training.detector import Keyed, load, settle
+    from member_agent.training.feature_keys import KEY_EPOCH
 
-    chosen = load(code)
+    chosen, sharing_group = load(code), qualified("groups", group)
     given = _numbers(setting, "--setting")
     settled = settle(chosen, given)
     spec = pb.DetectorSpec(
@@ -72,15 +73,17 @@ def propose(
         metrics=chosen.metrics,
         aggregation=_strategy(strategy),
         aggregation_settings=_settings(_numbers(strategy_setting, "--strategy-setting")),
-        train_settings=_settings(given),
         max_examples=max_examples,
         max_update_norm=max_update_norm,
     )
     with open_agent(home(context)) as agent, agent.connect() as hub:
+        if isinstance(chosen, Keyed):
+            given[KEY_EPOCH] = agent.keyring.current(hub, group_id(sharing_group)).epoch
+        spec.train_settings.extend(_settings(given))
         request = pb.ProposeDetectorRequest(
             request_id=str(uuid.uuid4()),
             name=qualified("detectors", name),
-            group=qualified("groups", group),
+            group=sharing_group,
             spec=spec,
         )
         show_one(_row(hub.call(request, pb.ProposeDetectorResponse).detector), as_json=as_json)
@@ -99,7 +102,7 @@ def join(
     import uuid
 
     from alliance.errors import InvalidInput, NotFound
-    from alliance.names import qualified
+    from alliance.names import group_id, qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
     from member_agent.training import consents
@@ -128,6 +131,7 @@ def join(
         # The member's own file and seed first: consent that the hub knows of can always be acted on.
         consent = Consent(
             detector=wanted,
+            group=group_id(found.group),
             code=found.spec.code,
             path=data.resolve(),
             columns=columns,

@@ -78,7 +78,8 @@ def open_models(agent: Agent, stack: ExitStack, names: Sequence[str], *, as_rele
     for held in wanted:
         consent = agent.models.consent(held.detector)
         try:
-            scorer = Scorer(trainer, held, agent.models.path(held), consent)
+            key = agent.feature_keys.of(consent, held.settings)
+            scorer = Scorer(trainer, held, agent.models.path(held), consent, key=key)
         except AllianceError as error:
             if names:
                 raise

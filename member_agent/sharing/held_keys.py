@@ -52,6 +52,10 @@ class GroupKey:
         """Keys the term hashes of every text bank of the group in this epoch, 32 bytes."""
         return self._derive(canonical.encode("alliance/v1/key/text-sketch", self.group, self.epoch), None)
 
+    def feature_key(self, detector: str) -> bytes:
+        """What a detector's features are hashed under, as long as it lives: it names the epoch. 32 bytes."""
+        return self._derive(canonical.encode("alliance/v1/key/features", self.group, self.epoch, detector), None)
+
     def link(self, previous: GroupKey) -> bytes:
         """The epoch before, sealed to whoever holds this one: who joins later reads what is there."""
         return AESGCM(self._link_key()).encrypt(_NONCE, previous.secret, None)

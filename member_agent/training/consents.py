@@ -12,12 +12,15 @@ from typing import Any
 from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from alliance.names import GroupId
 from member_agent.state import metadata
 
 consent_table = Table(
     "training_consent",
     metadata,
     Column("detector", String, primary_key=True),
+    # The sharing group that trains it, as the member saw it when it joined; older consents have none.
+    Column("group_name", String),
     Column("code", String, nullable=False),
     Column("path", String, nullable=False),
     # JSON: role -> column of the member's file.
@@ -43,9 +46,10 @@ result_table = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """A detector this member trains: by which installed code, on which file, columns by role."""
+    """A detector this member trains: in which group, by which installed code, on which file, columns by role."""
 
     detector: str
+    group: GroupId
     code: str
     path: Path
     columns: Mapping[str, str]
@@ -79,6 +83,7 @@ _SAVE_RESULT = _INSERT_RESULT.on_conflict_do_update(
 
 def save_consent(tx: Connection, consent: Consent) -> None:
     values = {
+        "group_name": consent.group,
         "code": consent.code,
         "path": str(consent.path),
         "columns": json.dumps(dict(consent.columns), sort_keys=True),
@@ -104,7 +109,12 @@ def all_consents(tx: Connection) -> list[Consent]:
 
 def _consent(row: Row[Any]) -> Consent:
     return Consent(
-        detector=row.detector, code=row.code, path=Path(row.path), columns=json.loads(row.columns), seed=row.seed
+        detector=row.detector,
+        group=GroupId(row.group_name or ""),
+        code=row.code,
+        path=Path(row.path),
+        columns=json.loads(row.columns),
+        seed=row.seed,
     )
 
 

@@ -11,12 +11,12 @@ import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.errors import InvalidInput, NotFound
+from alliance.errors import FailedPrecondition, InvalidInput, NotFound
 from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
 from member_agent.training.dataset import Dataset
@@ -94,6 +94,28 @@ class Detector(Protocol):
         Args:
             labels: labels that this member knows, read only if they are asked for: for whom classes have no names.
         """
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A detector whose features are hashed under a key of the sharing group's, so that a hub that sees weights cannot
+    tell of what they are. It has the setting `key_epoch`, which a proposal sets."""
+
+    def with_key(self, key: bytes) -> Detector:
+        """The same under this key, 32 bytes."""
+
+
+def keyed(code: Detector, key: bytes) -> Detector:
+    """The detector as a member runs it. Raises: FailedPrecondition for one that wants a key and gets none."""
+    if not isinstance(code, Keyed):
+        return code
+    if not key:
+        raise FailedPrecondition(
+            f"{code.name} hashes its features under a key of the group's, and this proposal names none",
+            reason="FEATURE_KEY_MISSING",
+            remedy='have it proposed anew with "alliance-agent detector propose", which names the key',
+        )
+    return code.with_key(key)
 
 
 def load(name: str) -> Detector:

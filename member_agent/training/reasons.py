@@ -35,9 +35,9 @@ def strongest(contributions: NDArray[Any], text: Callable[[int], str]) -> list[s
     return [_told(text(int(at)), float(contributions[at])) for at in order if abs(contributions[at]) >= _LEAST]
 
 
-def of_url(url: str, weights: NDArray[np.float32]) -> list[str]:
+def of_url(url: str, weights: NDArray[np.float32], key: bytes = b"") -> list[str]:
     """The pieces and the outline of a URL that moved its score most, by a model of 2^bits `weights`."""
-    found = Pieces(url, bits=int(weights.shape[0]).bit_length() - 1)
+    found = Pieces(url, bits=int(weights.shape[0]).bit_length() - 1, key=key)
     # A feature counts once, however often it occurs and whatever else falls into its bucket.
     buckets, first = np.unique(found.buckets, return_index=True)
     moved = dict(zip(first.tolist(), (weights[buckets.astype(np.int64)] / np.sqrt(len(buckets))).tolist(), strict=True))

@@ -32,17 +32,20 @@ class Scorer:
     Args:
         path: where the model's bytes are.
         consent: how this member trains the detector; names of classes come from its rows.
+        key: what the detector's features are hashed under (`feature_keys`), none where it has no key.
 
     Raises:
         NotFound: MODEL_NOT_HELD, CODE_NOT_INSTALLED.
+        FailedPrecondition: FEATURE_KEY_MISSING.
         Corrupt: MODEL_DAMAGED, TENSORS_UNEXPECTED.
         AllianceError: as `Trainer.train`; `score` and `explain` raise it too.
     """
 
-    def __init__(self, trainer: Trainer, held: Held, path: Path, consent: Consent | None) -> None:
+    def __init__(self, trainer: Trainer, held: Held, path: Path, consent: Consent | None, *, key: bytes = b"") -> None:
         self._trainer = trainer
         self._header: dict[str, Any] = {
             "detector": held.code,
+            "key": key.hex(),
             "settings": dict(held.settings),
             "model": str(path),
             "digest": held.asked.hex(),

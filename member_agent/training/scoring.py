@@ -24,7 +24,7 @@ from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import dataset
 from member_agent.training.dataset import LABEL
-from member_agent.training.detector import Detector, settle
+from member_agent.training.detector import Detector, keyed, settle
 
 KINDS = frozenset({"open", "score", "explain"})
 MAX_REASONS = 8
@@ -94,16 +94,17 @@ class Models:
         return best.astype("<f8").tobytes()
 
     def _of(self, header: dict[str, Any]) -> Opened:
-        """Raises: NotFound (MODEL_NOT_HELD, CODE_NOT_INSTALLED), Corrupt, InvalidInput."""
-        key = (header["model"], header["digest"], header["detector"], tuple(sorted(header["settings"].items())))
-        if key not in self._kept:
-            self._kept[key] = self._open(header)
+        """Raises: NotFound (MODEL_NOT_HELD, CODE_NOT_INSTALLED), FailedPrecondition, Corrupt, InvalidInput."""
+        settings = tuple(sorted(header["settings"].items()))
+        place = (header["model"], header["digest"], header["detector"], header["key"], settings)
+        if place not in self._kept:
+            self._kept[place] = self._open(header)
             if len(self._kept) > _KEPT:
                 del self._kept[next(iter(self._kept))]
-        return self._kept[key]
+        return self._kept[place]
 
     def _open(self, header: dict[str, Any]) -> Opened:
-        code, path = self._code_of(header["detector"]), Path(header["model"])
+        code, path = keyed(self._code_of(header["detector"]), bytes.fromhex(header["key"])), Path(header["model"])
         settings = settle(code, header["settings"])
         if not path.is_file():
             raise NotFound(

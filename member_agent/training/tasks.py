@@ -24,6 +24,7 @@ from member_agent.hub_client import HubClient
 from member_agent.training import consents
 from member_agent.training.blends import Blends
 from member_agent.training.consents import Consent, Uplift
+from member_agent.training.feature_keys import FeatureKeys
 from member_agent.training.trainer import Task as TrainingTask
 from member_agent.training.trainer import Trainer
 
@@ -42,9 +43,17 @@ class TaskRunner:
     """Does one task at a time; `parts` keeps downloads that broke off, `blends` what comes of judging a model."""
 
     def __init__(
-        self, db: LocalDatabase, trainer: Trainer, blends: Blends, *, parts: Path, clock: Clock = utc_now
+        self,
+        db: LocalDatabase,
+        trainer: Trainer,
+        *,
+        blends: Blends,
+        keys: FeatureKeys,
+        parts: Path,
+        clock: Clock = utc_now,
     ) -> None:
-        self._db, self._trainer, self._blends, self._clock = db, trainer, blends, clock
+        self._db, self._trainer, self._clock = db, trainer, clock
+        self._blends, self._keys = blends, keys
         self._models = transfer.Latest(parts)
 
     def run(self, hub: HubClient, task: pb.Task) -> bool:
@@ -69,14 +78,17 @@ class TaskRunner:
         return answer.accepted
 
     def _answer(self, hub: HubClient, task: pb.Task, consent: Consent, request: pb.SubmitResultRequest) -> None:
+        settings = {one.name: one.value for one in task.settings}
+        key = self._keys.of(consent, settings)
         model = self._model(hub, digest(task.model_digest))
         training = TrainingTask(
             detector=consent.code,
             path=consent.path,
             columns=consent.columns,
-            settings={one.name: one.value for one in task.settings},
+            settings=settings,
             number=task.number,
             seed=consent.seed,
+            key=key,
         )
         if task.kind == pb.TASK_KIND_EVALUATE:
             self._evaluate(task, training, model, request)

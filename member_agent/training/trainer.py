@@ -55,6 +55,7 @@ class Task:
         columns: role -> the member's column.
         settings: what the round told; what is not set has the detector's default.
         number: the round's number; with `seed`, the member's own, it seeds the training.
+        key: what a keyed detector's features are hashed under (`feature_keys`).
     """
 
     detector: str
@@ -63,6 +64,7 @@ class Task:
     settings: Mapping[str, float]
     number: int
     seed: int = 0
+    key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ class Trainer:
             model: the arrays as they travel (alliance.tensors), empty for a model without any.
 
         Raises:
-            FailedPrecondition: NO_DATA.
+            FailedPrecondition: NO_DATA, FEATURE_KEY_MISSING.
             NotFound: CODE_NOT_INSTALLED, or there is no such file of rows.
             InvalidInput: the column map, the settings or the file of rows.
             Corrupt: TENSORS_UNEXPECTED: the model is not the detector's.
@@ -161,6 +163,7 @@ class Trainer:
             "settings": dict(task.settings),
             "number": task.number,
             "seed": task.seed,
+            "key": task.key.hex(),
         }
         return self.ask(header, model)
 

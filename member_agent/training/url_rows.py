@@ -11,9 +11,12 @@ from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, urls
 from member_agent.training.dataset import LABEL, Dataset, Refusals, cells, host, registrable_domain, row_error
+from member_agent.training.detector import Settings
 from member_agent.training.reasons import Explained
 
 URL = "url"
+KEYED: Settings = {"key_epoch": 0.0}
+"""The setting of a keyed detector: the group's epoch whose key its features have; 0 for none, as in a benchmark."""
 _LONGEST = 8192
 _TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 
@@ -24,7 +27,14 @@ def binary_label(text: str) -> int | None:
     return 1 if low in _TRUE else 0 if low in _FALSE else None
 
 
-def read(rows: Iterable[Record], columns: Mapping[str, str], bits: int, label: Callable[[str], int | None]) -> Dataset:
+def read(
+    rows: Iterable[Record],
+    columns: Mapping[str, str],
+    bits: int,
+    label: Callable[[str], int | None],
+    *,
+    key: bytes,
+) -> Dataset:
     """Rows without a host, or with a label that `label` refuses, are refused; groups are registrable domains."""
     refused = Refusals()
     texts, labels, groups, parts = [], [], [], []
@@ -40,7 +50,7 @@ def read(rows: Iterable[Record], columns: Mapping[str, str], bits: int, label: C
             groups.append(row.group(registrable_domain(host(text))))
             parts.append(row.part)
     return Dataset(
-        features=urls.features(texts, bits=bits),
+        features=urls.features(texts, bits=bits, key=key),
         labels=np.array(labels, dtype=np.int64),
         groups=np.array(groups, dtype=np.uint64),
         parts=np.array(parts, dtype=np.int8),
@@ -54,12 +64,15 @@ def score(
     columns: Mapping[str, str],
     weights: NDArray[np.float32],
     bias: NDArray[np.float32],
+    *,
+    key: bytes,
 ) -> NDArray[np.float64]:
     """(rows, outputs) in the order of the rows, NaN where a row cannot be read."""
     texts = [_text(row, columns) for row in rows]
     good = np.array([_readable(text) for text in texts], dtype=bool)
     bits = int(weights.shape[0]).bit_length() - 1
-    made = logistic.probabilities(urls.features([t for t in texts if _readable(t)], bits=bits), weights, bias)
+    hashed = urls.features([t for t in texts if _readable(t)], bits=bits, key=key)
+    made = logistic.probabilities(hashed, weights, bias)
     out = np.full((len(texts), weights.shape[1] if weights.ndim == 2 else 1), np.nan)
     out[good] = made.reshape(int(good.sum()), out.shape[1])
     return out

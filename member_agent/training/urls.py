@@ -1,8 +1,10 @@
 """URLs as hashed features: character n-grams, those at the host's ends marked, and what the host looks like.
 
 Pure arithmetic on bytes, so that every member's machine puts the same piece of text into the same bucket, now and
-after an upgrade: a polynomial hash modulo 2^64 of each window, mixed by SplitMix64's finaliser (Steele et al. 2014),
-of which the top bits are the bucket. Text is never decoded from percent-encoding and never resolved.
+after an upgrade: a polynomial hash modulo 2^64 of each window, then SipHash-2-4 under the group's key, of which the top
+bits are the bucket: a hub that sees weights cannot tell of what they are. Without a key, for figures that are compared
+with published ones, SplitMix64's finaliser (Steele et al. 2014) takes its place. Text is never decoded from
+percent-encoding and never resolved.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from member_agent.training import dataset
+from member_agent.training.siphash import siphash
 
 MAX_BYTES = 512
 """What is read of a URL; longer ones are cut."""
@@ -37,9 +40,9 @@ def normalise(url: str) -> str:
     return text.partition("://")[2] if "://" in text[:12] else text
 
 
-def features(urls: Sequence[str], *, bits: int) -> csr_matrix:
-    """(len(urls), 2^bits) float32; a present feature counts once, rows have length 1."""
-    parts = [_chunk(urls[at : at + _CHUNK], bits) for at in range(0, len(urls), _CHUNK)]
+def features(urls: Sequence[str], *, bits: int, key: bytes = b"") -> csr_matrix:
+    """(len(urls), 2^bits) float32; a present feature counts once, rows have length 1. `key`: 16 bytes, or none."""
+    parts = [_chunk(urls[at : at + _CHUNK], bits, key) for at in range(0, len(urls), _CHUNK)]
     data = np.concatenate([p[0] for p in parts]) if parts else np.empty(0, np.float32)
     columns = np.concatenate([p[1] for p in parts]) if parts else np.empty(0, np.int32)
     counts = np.concatenate([p[2] for p in parts]) if parts else np.empty(0, np.int64)
@@ -47,7 +50,9 @@ def features(urls: Sequence[str], *, bits: int) -> csr_matrix:
     return csr_matrix((data, columns, starts), shape=(len(urls), 1 << bits))
 
 
-def _chunk(urls: Sequence[str], bits: int) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
+def _chunk(
+    urls: Sequence[str], bits: int, key: bytes
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     """Values, columns, and how many of them each row has."""
     plain = [normalise(url) for url in urls]
     texts = [_marked(url.encode()) for url in plain]
@@ -67,7 +72,7 @@ def _chunk(urls: Sequence[str], bits: int) -> tuple[NDArray[np.float32], NDArray
     shapes = [_host_shape(url) for url in plain]
     keys.append(np.array([key for row in shapes for key in row], dtype=np.uint64))
     owners.append(np.repeat(np.arange(len(texts)), [len(row) for row in shapes]))
-    bucket = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
+    bucket = _mix(np.concatenate(keys), key) >> np.uint64(64 - bits)
     # Row and bucket in one number: sorting once finds the different features of every row.
     found = np.sort((np.concatenate(owners).astype(np.uint64) << np.uint64(bits)) | bucket)
     unique = found[np.append(found[:-1] != found[1:], True)] if len(found) else found
@@ -104,7 +109,9 @@ def _host_shape(url: str) -> list[int]:
     return [(kind + 1) * _SHAPE + number for kind, number in enumerate(numbers)]
 
 
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix(value: NDArray[np.uint64], key: bytes) -> NDArray[np.uint64]:
+    if key:
+        return siphash(value, key)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
@@ -113,7 +120,7 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class Pieces:
     """One URL's features for whoever explains a score: `buckets` (n,) are those of `features`, here with repeats."""
 
-    def __init__(self, url: str, *, bits: int) -> None:
+    def __init__(self, url: str, *, bits: int, key: bytes = b"") -> None:
         self._plain = normalise(url)
         self._marked = _marked(self._plain.encode())
         buffer = np.frombuffer(self._marked, dtype=np.uint8).astype(np.uint64)
@@ -127,7 +134,7 @@ class Pieces:
             keys.append(value * _BASE + np.uint64(size))
             self._spans += [(at, at + size) for at in range(windows)]
         keys.append(np.array(_host_shape(self._plain), dtype=np.uint64))
-        self.buckets = _mix(np.concatenate(keys)) >> np.uint64(64 - bits)
+        self.buckets = _mix(np.concatenate(keys), key) >> np.uint64(64 - bits)
 
     def span(self, place: int) -> Span:
         """Of which bytes a feature is."""

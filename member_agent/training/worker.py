@@ -75,22 +75,22 @@ class Learners:
 
     def of(self, header: dict[str, Any]) -> Learner:
         """Raises: NotFound."""
-        name, rows = header["detector"], Path(header["rows"])
+        name, key, rows = header["detector"], header["key"], Path(header["rows"])
         if not rows.is_file():
             raise NotFound(f"there is no file {rows}", reason="FILE_UNREADABLE", remedy="say where the rows are")
         stat = rows.stat()
         mapped = tuple(sorted(header["columns"].items()))
-        key = (name, rows, mapped, header["seed"], stat.st_mtime_ns, stat.st_size)
-        if key not in self._kept:
-            self._kept[key] = self._make(name, rows, header["columns"], header["seed"])
+        place = (name, key, rows, mapped, header["seed"], stat.st_mtime_ns, stat.st_size)
+        if place not in self._kept:
+            self._kept[place] = self._make(name, key, rows, header["columns"], header["seed"])
             if len(self._kept) > _KEPT:
                 del self._kept[next(iter(self._kept))]
-        return self._kept[key]
+        return self._kept[place]
 
-    def _make(self, name: str, rows: Path, columns: dict[str, str], seed: int) -> Learner:
+    def _make(self, name: str, key: str, rows: Path, columns: dict[str, str], seed: int) -> Learner:
         from member_agent.training import dataset, detector, learner
 
-        code = self._code_of(name)
+        code = detector.keyed(self._code_of(name), bytes.fromhex(key))
 
         def read(settings: detector.Settings) -> dataset.Dataset:
             return code.read(dataset.records(rows), columns, settings)

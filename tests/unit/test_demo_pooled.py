@@ -32,7 +32,7 @@ def asked(files: list[Path], *, rounds: int, settings: str) -> subprocess.Comple
 def test_it_is_trained_as_long_on_all_rows_and_judged_as_members_are(tmp_path: Path) -> None:
     dealt = generated_urls.dealt(PUBLISHERS, random.Random(1))
     files = list(urls.training(dealt, tmp_path, source="GENERATED URLs").files.values())
-    code = UrlRisk()
+    code = UrlRisk().with_key(bytes(32))
     settings = settle(code, {"bits": 12.0, "epochs": 2.0})
     rows = [
         [Record(n, row) for n, row in enumerate(csv.DictReader(path.read_text().splitlines()), start=2)]

@@ -37,7 +37,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
             held = Held(
                 detector=f"detectors/{name}", version=3, digest=digest, code=code.name, settings=settings, time=NOW
             )
-            scorers.append((held, Scorer(trainer, held, folder / name, None), TRAINED[name]))
+            scorers.append((held, Scorer(trainer, held, folder / name, None, key=bytes(32)), TRAINED[name]))
         yield Opened(scorers=scorers, left_out={"detectors/lost": "gone"})
 
 

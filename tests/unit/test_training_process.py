@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainer
 
 
 def task(rows: Path, detector: str, number: int = 0) -> Task:
-    return Task(detector=detector, path=rows, columns={}, settings={}, number=number)
+    return Task(detector=detector, path=rows, columns={}, settings={}, number=number, key=bytes(32))
 
 
 @pytest.mark.parametrize(
@@ -144,9 +145,14 @@ def test_an_update_is_the_specified_arrays_and_equal_seeds_repeat_it(trainer: Tr
         settings={"bits": 10.0, "rate": 0.3, "server-round": 1.0, "proximal-mu": 0.01},
         number=1,
         seed=7,
+        key=bytes(32),
     )
     made = trainer.train(wanted, model)
     assert trainer.train(wanted, model) == made
+    assert trainer.train(replace(wanted, key=bytes(range(32))), model).update != made.update
+    with pytest.raises(FailedPrecondition) as keyless:
+        trainer.train(replace(wanted, key=b""), model)
+    assert keyless.value.reason == "FEATURE_KEY_MISSING"
     update = tensors.decode(made.update, code.specs(settings))
     assert np.isfinite(update["w"]).all()
     assert update["w"].any()

@@ -15,7 +15,7 @@ import pytest
 
 from alliance import canonical, tensors
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, InvalidInput, NotFound
-from alliance.names import Digest
+from alliance.names import Digest, GroupId
 from alliance.tensors import Arrays
 from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
@@ -62,6 +62,7 @@ OWN = {
     "odd": "odd_detector:Odd",
 }
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+KEY = bytes(range(32))
 Keep = Callable[..., tuple[Held, Path]]
 
 
@@ -95,7 +96,7 @@ def urls(*texts: str) -> list[Record]:
 
 def taught_urls(bits: float = 10.0) -> Arrays:
     """A model that learnt: pages to log in are foul."""
-    code: Detector = UrlRisk()
+    code: Detector = UrlRisk().with_key(KEY)
     settings = {**settle(code, {"bits": bits}), "batch": 8.0, "epochs": 4.0}
     words = ("login", "shoes")
     rows = [Record(n, {"u": f"http://s{n}.example{n}.com/{words[n % 2]}", "l": str(1 - n % 2)}) for n in range(200)]
@@ -104,7 +105,7 @@ def taught_urls(bits: float = 10.0) -> Arrays:
 
 
 def test_a_model_tells_its_roles_scores_rows_in_order_and_explains_them(trainer: Trainer, keep: Keep) -> None:
-    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None)
+    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None, key=KEY)
     assert (one.roles, one.is_risk) == (("url",), True)
     rows = urls("http://x.example/login", "nonsense here", "http://x.example/shoes")
     foul, bad, fair = one.score(rows, {"url": "link"})
@@ -114,7 +115,7 @@ def test_a_model_tells_its_roles_scores_rows_in_order_and_explains_them(trainer:
     assert bad is None
     said = one.explain(rows, {"url": "link"}, ())
     assert not isinstance(said[0], RowError)
-    assert "log" in said[0][0]
+    assert "ogin" in said[0][0]
     assert isinstance(said[1], RowError)
     assert (said[1].row, said[1].field, said[1].reason) == (3, "url", "URL_UNREADABLE")
 
@@ -122,7 +123,7 @@ def test_a_model_tells_its_roles_scores_rows_in_order_and_explains_them(trainer:
 def test_rows_go_over_in_batches_and_come_back_as_one(
     trainer: Trainer, keep: Keep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None)
+    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None, key=KEY)
     rows = urls(*(f"http://{n}.example/{'login' if n % 3 else 'shoes'}" for n in range(50)))
     whole = one.score(rows, {"url": "link"})
     asked: list[int] = []
@@ -143,7 +144,7 @@ def test_rows_go_over_in_batches_and_come_back_as_one(
 
 
 def test_a_file_without_one_readable_row_is_no_error(trainer: Trainer, keep: Keep) -> None:
-    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None)
+    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None, key=KEY)
     assert one.score(urls("", "a b"), {"url": "link"}) == [None, None]
 
 
@@ -168,12 +169,19 @@ def test_brands_are_named_by_the_members_own_rows_and_by_what_it_is_told(
 ) -> None:
     settings = settle(BrandAttribution(), {"bits": 8.0, "classes": 64.0})
     bias = np.zeros(64, np.float32)
-    bias[brand_class("Acme", settings)], bias[brand_class("Bolt", settings)] = 6.0, 5.0
+    bias[brand_class("Acme", settings, KEY)], bias[brand_class("Bolt", settings, KEY)] = 6.0, 5.0
     held = keep("brand-attribution", {"w": np.zeros((256, 64), np.float32), "b": bias}, bits=8.0, classes=64.0)
     own = tmp_path / "own.csv"
     own.write_text("link,whose\nhttp://a.example,Acme\nhttp://b.example,\n", encoding="utf-8")
-    consent = Consent(detector="detectors/one", code="", path=own, columns={"url": "link", "label": "whose"}, seed=1)
-    one = Scorer(trainer, *held, consent)
+    consent = Consent(
+        detector="detectors/one",
+        group=GroupId(""),
+        code="",
+        path=own,
+        columns={"url": "link", "label": "whose"},
+        seed=1,
+    )
+    one = Scorer(trainer, *held, consent, key=KEY)
     assert not one.is_risk
     rows = urls("http://x.example")
     assert one.score(rows, {"url": "link"}) == [pytest.approx(0.66, abs=0.01)]
@@ -182,7 +190,7 @@ def test_brands_are_named_by_the_members_own_rows_and_by_what_it_is_told(
     assert list(said[:2]) == ["brand Acme 0.66", "brand bolt 0.24"]
     # Without the file names are unknown, and nothing else is lost.
     own.unlink()
-    (said,) = Scorer(trainer, *held, None).explain(rows, {"url": "link"}, ())
+    (said,) = Scorer(trainer, *held, None, key=KEY).explain(rows, {"url": "link"}, ())
     assert not isinstance(said, RowError)
     assert said[0].startswith("a brand not known here (class ")
 
@@ -201,7 +209,7 @@ def test_labels_are_read_once_if_at_all() -> None:
 
 
 def test_a_process_that_died_reads_the_model_again_unnoticed(trainer: Trainer, keep: Keep) -> None:
-    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None)
+    one = Scorer(trainer, *keep("url-risk", taught_urls(), bits=10.0), None, key=KEY)
     rows = urls("http://x.example/login")
     before = one.score(rows, {"url": "link"})
     (worker,) = (p for p in psutil.Process().children() if "member_agent.training.worker" in p.cmdline())
@@ -225,7 +233,7 @@ def test_a_model_that_is_not_what_was_fetched_is_refused_with_a_remedy(
     held, path = keep("url-risk", taught_urls(9.0), bits=9.0)
     change(path)
     with pytest.raises(kind) as raised:
-        Scorer(trainer, held, path, None)
+        Scorer(trainer, held, path, None, key=KEY)
     assert raised.value.reason == reason
     assert "alliance-agent sync" in raised.value.remedy
 
@@ -233,18 +241,30 @@ def test_a_model_that_is_not_what_was_fetched_is_refused_with_a_remedy(
 def test_a_model_of_other_arrays_or_without_numbers_or_code_is_refused(trainer: Trainer, keep: Keep) -> None:
     other = TabularRisk().initial(settle(TabularRisk(), {}))
     with pytest.raises(Corrupt) as unlike:
-        Scorer(trainer, *keep("url-risk", other, bits=10.0), None)
+        Scorer(trainer, *keep("url-risk", other, bits=10.0), None, key=KEY)
     assert unlike.value.reason == "TENSORS_UNEXPECTED"
     broken = {**taught_urls(), "b": np.array([np.nan], np.float32)}
     with pytest.raises(Corrupt) as nan:
-        Scorer(trainer, *keep("url-risk", broken, bits=10.0), None)
+        Scorer(trainer, *keep("url-risk", broken, bits=10.0), None, key=KEY)
     assert nan.value.reason == "MODEL_DAMAGED"
     with pytest.raises(NotFound) as absent:
         Scorer(trainer, *keep("nobody-has-this", broken), None)
     assert absent.value.reason == "CODE_NOT_INSTALLED"
     with pytest.raises(InvalidInput) as unknown:
-        Scorer(trainer, *keep("url-risk", broken, rounds=3.0), None)
+        Scorer(trainer, *keep("url-risk", broken, rounds=3.0), None, key=KEY)
     assert unknown.value.reason == "SETTING_UNKNOWN"
+
+
+def test_a_keyed_detector_is_not_run_without_its_key_nor_understood_under_another(trainer: Trainer, keep: Keep) -> None:
+    kept, rows = keep("url-risk", taught_urls(), bits=10.0), urls("http://x.example/login")
+    with pytest.raises(FailedPrecondition) as without:
+        Scorer(trainer, *kept, None)
+    assert without.value.reason == "FEATURE_KEY_MISSING"
+    (right,) = Scorer(trainer, *kept, None, key=KEY).score(rows, {"url": "link"})
+    (wrong,) = Scorer(trainer, *kept, None, key=bytes(32)).score(rows, {"url": "link"})
+    assert right is not None
+    assert wrong is not None
+    assert right > 0.8 > wrong
 
 
 def test_a_model_without_arrays_scores(trainer: Trainer, keep: Keep) -> None:

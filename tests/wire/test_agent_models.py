@@ -141,7 +141,8 @@ def test_a_member_asks_its_own_blend_unless_it_wants_the_model_as_released(shop:
         released, mine = agent.models.held(as_released=True)[0], agent.models.held()[0]
         rows = [Record(1, {"url": FOUL_ONE["url"]})]
         for one in (mine, released):
-            (score,) = Scorer(trainer, one, agent.models.path(one), None).score(rows, {"url": "url"})
+            key = agent.feature_keys.of(agent.models.consent(DETECTOR), one.settings)
+            (score,) = Scorer(trainer, one, agent.models.path(one), None, key=key).score(rows, {"url": "url"})
             assert score is not None
             assert scores[one.label] == model_score(score)
     assert "blend" not in shop.run_cli("egress", "summary").stdout
@@ -339,3 +340,25 @@ def test_a_model_that_was_taken_back_is_followed_and_one_that_was_withdrawn_is_d
     promote(later.version)
     synced(bigmart)
     assert (held(bigmart).version, held(bigmart).digest) == (later.version, later.digest)
+
+
+def test_a_hub_that_names_no_key_for_the_features_gets_no_update(trained: AgentAlliance) -> None:
+    """It would learn of what the weights are: n-grams of a member's URLs, that anybody can hash."""
+    acme, bigmart = trained["acme"], trained["bigmart"]
+    request = pb.ListDetectorsRequest()
+    (named,) = trained.hub.admin.call(request, pb.ListDetectorsResponse).detectors
+    assert {one.name: one.value for one in named.spec.train_settings}["key_epoch"] == 1
+    kept = named.spec.SerializeToString(deterministic=True)
+    for at, setting in enumerate(named.spec.train_settings):
+        if setting.name == "key_epoch":
+            del named.spec.train_settings[at]
+            break
+    liar, change = LyingHub(trained.hub), "UPDATE detector SET spec = :spec WHERE name = :name"
+    liar.execute(change, spec=named.spec.SerializeToString(deterministic=True), name=DETECTOR)
+    try:
+        with acme.daemon(), bigmart.daemon():
+            done = ended(trained.hub, trigger(trained.hub, DETECTOR, quorum=2, seconds=60).name)
+    finally:
+        liar.execute(change, spec=kept, name=DETECTOR)
+    assert done.state == pb.ROUND_STATE_FAILED
+    assert {slot.reason for slot in done.participants} == {"the member declined: failed"}

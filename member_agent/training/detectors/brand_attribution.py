@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -26,16 +27,29 @@ from member_agent.training import logistic, metrics, url_rows
 from member_agent.training.dataset import LABEL, Dataset
 from member_agent.training.detector import Settings, Trained, writable
 from member_agent.training.reasons import Explained
+from member_agent.training.siphash import KEY_SIZE
 
 _NAMED = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrandAttribution:
-    """Arrays `w` float32 (2^bits, classes) and `b` float32 (classes,)."""
+    """Arrays `w` float32 (2^bits, classes) and `b` float32 (classes,). Features and names are hashed under `key`."""
 
-    name = "brand-attribution"
-    metrics: Sequence[str] = ("accuracy", "macro_f1")
-    settings: ClassVar[Settings] = {"bits": 14.0, "classes": 256.0, "salt": 0.0, **logistic.DEFAULTS, "rate": 0.3}
+    key: bytes = field(default=b"", repr=False)
+    name: ClassVar[str] = "brand-attribution"
+    metrics: ClassVar[Sequence[str]] = ("accuracy", "macro_f1")
+    settings: ClassVar[Settings] = {
+        "bits": 14.0,
+        "classes": 256.0,
+        "salt": 0.0,
+        **url_rows.KEYED,
+        **logistic.DEFAULTS,
+        "rate": 0.3,
+    }
+
+    def with_key(self, key: bytes) -> BrandAttribution:
+        return BrandAttribution(key=key)
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)
@@ -52,9 +66,9 @@ class BrandAttribution:
 
     def read(self, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings) -> Dataset:
         def label(text: str) -> int | None:
-            return brand_class(text, settings) if text else None
+            return brand_class(text, settings, self.key) if text else None
 
-        return url_rows.read(rows, columns, int(settings["bits"]), label)
+        return url_rows.read(rows, columns, int(settings["bits"]), label, key=self.key[:KEY_SIZE])
 
     def train(self, arrays: Arrays, data: Dataset, settings: Settings, rng: np.random.Generator) -> Trained:
         made = writable(arrays)
@@ -80,7 +94,7 @@ class BrandAttribution:
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
-        return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+        return url_rows.score(rows, columns, arrays["w"], arrays["b"], key=self.key[:KEY_SIZE])
 
     def explain(
         self,
@@ -94,7 +108,7 @@ class BrandAttribution:
         listed = list(rows)
         names: dict[int, dict[str, str]] = {}
         for label in labels:
-            names.setdefault(brand_class(label, settings), {}).setdefault(label.casefold(), label)
+            names.setdefault(brand_class(label, settings, self.key), {}).setdefault(label.casefold(), label)
         scored = self.score(arrays, listed, columns, settings)
 
         def brands(shares: NDArray[np.float64]) -> list[str]:
@@ -119,8 +133,10 @@ def _mix(data: Dataset, settings: Settings) -> NDArray[np.float32]:
     return np.asarray(np.log(counts / counts.sum()), dtype=np.float32)
 
 
-def brand_class(brand: str, settings: Settings) -> int:
-    """The class of a brand's name, in [0, classes)."""
+def brand_class(brand: str, settings: Settings, key: bytes = b"") -> int:
+    """The class of a brand's name, in [0, classes); `key`: up to 64 bytes."""
     plain = " ".join(unicodedata.normalize("NFKC", brand).casefold().split())
     salted = f"alliance/brand-class/v1/{int(settings['salt'])}/{plain}"
-    return int.from_bytes(hashlib.blake2b(salted.encode(), digest_size=8).digest(), "big") % int(settings["classes"])
+    return int.from_bytes(hashlib.blake2b(salted.encode(), digest_size=8, key=key).digest(), "big") % int(
+        settings["classes"]
+    )

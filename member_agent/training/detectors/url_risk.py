@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -14,14 +15,20 @@ from member_agent.training import logistic, metrics, reasons, url_rows
 from member_agent.training.dataset import LABEL, Dataset
 from member_agent.training.detector import Settings, Trained, writable
 from member_agent.training.reasons import Explained
+from member_agent.training.siphash import KEY_SIZE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UrlRisk:
-    """Arrays `w` float32 (2^bits,) and `b` float32 (1,); label 1 means risk."""
+    """Arrays `w` float32 (2^bits,) and `b` float32 (1,); label 1 means risk. Features are hashed under `key`."""
 
-    name = "url-risk"
-    metrics: Sequence[str] = metrics.BINARY
-    settings: ClassVar[Settings] = {"bits": 18.0, **logistic.DEFAULTS, "rate": 0.5}
+    key: bytes = field(default=b"", repr=False)
+    name: ClassVar[str] = "url-risk"
+    metrics: ClassVar[Sequence[str]] = metrics.BINARY
+    settings: ClassVar[Settings] = {"bits": 18.0, **url_rows.KEYED, **logistic.DEFAULTS, "rate": 0.5}
+
+    def with_key(self, key: bytes) -> UrlRisk:
+        return UrlRisk(key=key[:KEY_SIZE])
 
     def roles(self, settings: Settings) -> Sequence[str]:
         return (url_rows.URL, LABEL)
@@ -36,7 +43,7 @@ class UrlRisk:
         return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.specs(settings)}
 
     def read(self, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings) -> Dataset:
-        return url_rows.read(rows, columns, int(settings["bits"]), url_rows.binary_label)
+        return url_rows.read(rows, columns, int(settings["bits"]), url_rows.binary_label, key=self.key)
 
     def train(self, arrays: Arrays, data: Dataset, settings: Settings, rng: np.random.Generator) -> Trained:
         made = writable(arrays)
@@ -52,7 +59,7 @@ class UrlRisk:
     def score(
         self, arrays: Arrays, rows: Iterable[Record], columns: Mapping[str, str], settings: Settings
     ) -> NDArray[np.float64]:
-        return url_rows.score(rows, columns, arrays["w"], arrays["b"])
+        return url_rows.score(rows, columns, arrays["w"], arrays["b"], key=self.key)
 
     def explain(
         self,
@@ -63,4 +70,4 @@ class UrlRisk:
         labels: Iterable[str],
     ) -> list[Explained]:
         """The pieces of a URL that moved its score most."""
-        return url_rows.explain(rows, columns, lambda url: reasons.of_url(url, arrays["w"]))
+        return url_rows.explain(rows, columns, lambda url: reasons.of_url(url, arrays["w"], self.key))
