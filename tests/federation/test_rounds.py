@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from alliance import tensors
+from alliance import canonical, tensors
 from alliance.errors import FailedPrecondition, NotFound, NotPermitted
 from alliance.v1 import federation_pb2 as pb
 from tests.kit.alliance import Alliance, alliance
@@ -104,6 +104,20 @@ def test_a_bad_metric_is_refused_with_its_reason_and_counts_for_nothing(
     assert [(one.name, one.members) for one in done.metrics] == [("accuracy", 2)]
 
 
+def test_an_update_is_what_the_member_itself_uploaded(three: Alliance) -> None:
+    wanted = spec()
+    detector = create_detector(three.hub, three.group, wanted, *three.members)
+    trainees = [Trainee(member, wanted, None) for member in three.members]
+    trigger(three.hub, detector, quorum=2)
+    data = tensors.encode(_zeros())
+    assert trainees[0].submit_bytes(_task(trainees[0]), data, 10).accepted
+    named = {"update_digest": canonical.sha256(data), "update_size": len(data), "examples": 10}
+    another = trainees[1].submit(_task(trainees[1]), **named)
+    assert (another.accepted, "BLOB_MISSING" in another.reason) == (False, True), another
+    nobodys = trainees[2].submit(_task(trainees[2]), **{**named, "update_digest": bytes(32)})
+    assert (nobodys.accepted, "BLOB_MISSING" in nobodys.reason) == (False, True), nobodys
+
+
 @pytest.mark.parametrize("examples", [0, -1])
 def test_an_update_of_no_examples_is_refused(three: Alliance, examples: int) -> None:
     wanted = spec()
@@ -178,13 +192,14 @@ def test_a_member_suspended_during_the_round_is_dropped(three: Alliance) -> None
     waiting = Trainee(three.members[2], wanted, None)
     Trainee(three.members[0], wanted, plus(1.0))
     Trainee(three.members[1], wanted, plus(1.0))
-    started = trigger(three.hub, detector, quorum=2)
+    # Long before its deadline.
+    started = trigger(three.hub, detector, quorum=2, seconds=600)
     _task(waiting)
     three.hub.suspend(three.members[2])
     done = ended(three.hub, started.name)
     assert done.state == pb.ROUND_STATE_RELEASED
     slot = next(p for p in done.participants if p.member == three.members[2].name)
-    assert slot.state == pb.PARTICIPANT_STATE_DROPPED
+    assert (slot.state, slot.reason) == (pb.PARTICIPANT_STATE_DROPPED, "no longer taking part")
 
 
 def test_who_has_not_consented_gets_no_task_no_model_and_no_round(three: Alliance) -> None:
