@@ -154,7 +154,8 @@ class Shell:
                 socket.create_connection((host, int(port))).close()
             except ConnectionRefusedError:
                 return False
-            return True
+            # It says so a moment after it listens.
+            return bool((self.folder / "hub.log").read_text())
 
         eventually(answers, "the hub of hub.log")
 

@@ -20,13 +20,14 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from alliance import canonical, channel, tls
 from alliance.audience import Tlp
 from alliance.join_code import SECRET_SIZE, JoinCode
 from alliance.names import BankId, GroupId, MemberId, OperatorId
 from alliance.schemes import TERMS
-from alliance.v1 import enrolment_pb2, fingerprint_pb2, membership_pb2
+from alliance.v1 import console_pb2, enrolment_pb2, fingerprint_pb2, membership_pb2
 from hub.app import Services, open_services
 from hub.config import Home, Settings
 from hub.membership.model import ConsoleRole, Role
@@ -157,6 +158,14 @@ class RunningHub:
         request = fingerprint_pb2.CreateBankRequest(name=bank, group=group, scheme=scheme, tlp=label)
         self.admin.call(request, fingerprint_pb2.CreateBankResponse)
         return bank
+
+    def set_policy(self, **fields: Any) -> None:
+        """By the admin, of the policy as it is."""
+        seen = self.admin.call(console_pb2.GetPolicyRequest(), console_pb2.GetPolicyResponse).policy
+        for name, value in fields.items():
+            setattr(seen, name, value)
+        request = console_pb2.UpdatePolicyRequest(policy=seen, update_mask=FieldMask(paths=list(fields)))
+        self.admin.call(request, console_pb2.UpdatePolicyResponse)
 
     def suspend(self, member: RawMember) -> None:
         request = membership_pb2.SuspendMemberRequest(name=member.name, reason="under investigation")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -155,11 +154,12 @@ def test_a_hub_with_another_log_is_not_recovered_from(two: AgentAlliance, tmp_pa
 
 
 @pytest.fixture
-def off_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentAlliance]:
+def off_for_long(tmp_path: Path) -> Iterator[AgentAlliance]:
     """acme's certificate was good for a second, and that is over; the next one is good for as long as usual."""
     with alliance_of_agents({}, folder=tmp_path) as running:
-        monkeypatch.setattr(running.hub.services.enrolment, "_certificate", dt.timedelta(seconds=1))
+        running.hub.set_policy(certificate_seconds=1)
         acme = running.newcomer("acme")
+        running.hub.set_policy(certificate_seconds=86_400)
         time.sleep(1.1)
         yield replace(running, agents={"acme": acme})
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from alliance import channel
 from alliance.errors import FailedPrecondition, NotPermitted
@@ -68,10 +67,7 @@ def test_a_policy_that_was_changed_at_one_hub_holds_at_the_other(tmp_path: Path,
     url = postgres_databases.create()
     with alliance(members=1, folder=tmp_path, url=url) as a, running_hub(tmp_path, url=url) as second:
         expel = membership_pb2.ExpelMemberRequest(name=a.members[0].name, reason="why")
-        seen = a.hub.admin.call(console_pb2.GetPolicyRequest(), console_pb2.GetPolicyResponse).policy
-        seen.two_admins = console_pb2.TWO_ADMINS_ALWAYS
-        request = console_pb2.UpdatePolicyRequest(policy=seen, update_mask=FieldMask(paths=["two_admins"]))
-        a.hub.admin.call(request, console_pb2.UpdatePolicyResponse)
+        a.hub.set_policy(two_admins=console_pb2.TWO_ADMINS_ALWAYS)
         with pytest.raises(FailedPrecondition) as caught:
             second.admin.call(expel, membership_pb2.ExpelMemberResponse)
         assert caught.value.reason == "APPROVAL_NEEDED"
