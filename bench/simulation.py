@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 from flwr.app import Message
+from numpy.typing import NDArray
 from scipy.sparse import issparse, vstack
 
 from alliance import tensors
@@ -39,6 +42,11 @@ class Plan:
 
 def federate(detector: Detector, learners: Sequence[Learner], plan: Plan) -> Arrays:
     """The model after the plan's rounds, every learner taking part in each."""
+    with ExitStack() as files:
+        return _federated(detector, learners, plan, files)
+
+
+def _federated(detector: Detector, learners: Sequence[Learner], plan: Plan, files: ExitStack) -> Arrays:
     specs = detector.specs(settle(detector, plan.train_settings))
     arrays = detector.initial(settle(detector, plan.train_settings))
     apps = [flower.client_app(learner) for learner in learners]
@@ -57,9 +65,15 @@ def federate(detector: Detector, learners: Sequence[Learner], plan: Plan) -> Arr
         for node, app in enumerate(apps):
             message = flower.instruction(flower.TRAIN, arrays, told, number)
             updates.append(_update(node, app(message, flower.context())))
-        made = strategy.aggregate(arrays.__getitem__, specs, updates)
-        arrays, state = made.arrays, _kept(specs, group, made.state)
+        # Flat, as the hub has them.
+        made = strategy.aggregate(partial(_flat, arrays), [piece.spec for piece in group], updates)
+        arrays = {spec.name: made.arrays[spec.name].reshape(spec.shape) for spec in specs}
+        state = files.enter_context(_kept(specs, group, made.state))
     return arrays
+
+
+def _flat(arrays: Arrays, name: str) -> NDArray[Any]:
+    return arrays[name].reshape(-1)
 
 
 def _kept(specs: Sequence[ArraySpec], group: Sequence[Piece], state: Arrays) -> BinaryIO:
@@ -112,4 +126,4 @@ def _update(node: int, reply: Message) -> Update:
     arrays = reply.content.array_records[flower.ARRAYS]
     weight = reply.content.metric_records[flower.METRICS][flower.WEIGHT]
     assert isinstance(weight, int)
-    return Update(node=node, examples=weight, read=lambda name: arrays[name].numpy())
+    return Update(node=node, examples=weight, read=lambda name: arrays[name].numpy().reshape(-1))
