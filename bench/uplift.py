@@ -1,12 +1,13 @@
 """uplift: what a member gains by federating, on its own held-back rows: alone, federated, blended, pooled beside.
 
-8 members that differ (domains dealt by a Dirichlet of concentration 1 for each label or brand), no registrable
-domain in two members nor in training and held back. url-risk on PhishStorm, and brand-attribution on JPCERT's list,
-trained on months before 2023 and held back from 2023 on. FedAvg, with settings chosen on training rows (months)
-alone; alone and pooled train as long, with the same settings. Blended is the member's own mean of the shared model and
-its own (`Learner.blended`), which it screens with, as `alliance-agent uplift` shows it. URLs are hashed without a key, as
-nobody here keeps anything from anybody. Standard errors are of the paired difference, by a bootstrap over domains. --quick takes every 12th domain; of JPCERT's every 16th, otherwise every 2nd;
-the targets for the worst member and beside pooled are for the full size.
+8 members that differ (domains dealt by a Dirichlet of concentration 1 for each label or brand), no registrable domain
+in two members nor in training and held back. url-risk on PhishStorm, and brand-attribution on JPCERT's list, trained
+on months before 2023 and held back from 2023 on. FedAvg, with settings chosen on training rows (months) alone; alone
+and pooled train as long, with the same settings. Blended is the member's own mean of the shared model and its own
+(`Learner.blended`), which it screens with, as `alliance-agent uplift` shows it. URLs are hashed without a key, as
+nobody here keeps anything from anybody. Standard errors are of the paired difference, by a bootstrap over domains.
+--quick takes every 12th domain; of JPCERT's every 16th, otherwise every 2nd; the targets for the worst member and
+beside pooled are for the full size.
 """
 
 from __future__ import annotations
