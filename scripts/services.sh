@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the tests find a PostgreSQL to start, the binaries, not a running server, and a PKCS#11 token in
-# software, SoftHSM. As root it installs Debian's packages; otherwise it says so, and the tests that need one skip,
-# but those of SoftHSM fail where CI is set.
+# software, SoftHSM. As root it installs Debian's packages; otherwise it says so, and the tests that need one skip.
 set -euo pipefail
 
 have_postgres() {
