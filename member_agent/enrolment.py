@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from alliance import anchors, canonical, channel, settings, tls
 from alliance.errors import AlreadyExists, Corrupt, InvalidInput, NotAuthenticated
 from alliance.join_code import JoinCode
+from alliance.names import member_id
 from alliance.v1 import enrolment_pb2, membership_pb2
 from member_agent import channel_key, keystore
 from member_agent.config import Home, Settings
@@ -30,6 +31,8 @@ from member_agent.ledger import Ledger
 
 # What the hub says to a member that is gone.
 _GONE = ("CERTIFICATE_REVOKED", "NOT_IN_ALLIANCE")
+
+Answer = enrolment_pb2.EnrolResponse | enrolment_pb2.EnrolAgentResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +68,37 @@ def join(home: Home, code: JoinCode, chosen: Settings | None = None) -> Joined:
             answer = hub.call(request, enrolment_pb2.EnrolResponse)
     finally:
         ledger.close()
-    chain = tuple(answer.certificate_chain)
-    _check_answer(answer, code, channel_key.of(held, chosen.keys_pkcs11_uri).public_key())
-    keystore.save(home.keys_file, held.with_chain(chain), phrase)
-    home.ca_file.write_bytes(ca_pem)
+    if answer.member != code.member:
+        raise wrong(f"the hub took this agent for one of {answer.member}")
+    chosen = replace(chosen, hub_alliance=code.alliance, hub_member=code.member, hub_enrolment_address=code.address)
+    key = channel_key.of(held, chosen.keys_pkcs11_uri).public_key()
+    check(answer, ca_pem, key, alliance=code.alliance, member=code.member)
+    return settle_in(home, chosen, held, answer, ca_pem, phrase)
+
+
+def settle_in(home: Home, chosen: Settings, held: Secrets, answer: Answer, roots: bytes, phrase: bytes) -> Joined:
+    """Makes a home an agent's, by an answer that was checked; `chosen` says alliance, member and where to enrol."""
     role = enrolment_pb2.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
-    joined = replace(
+    settled = replace(
         chosen,
         hub_address=answer.hub_address,
-        hub_enrolment_address=code.address,
-        hub_alliance=code.alliance,
-        hub_member=answer.member,
         hub_agent=answer.agent,
         hub_role=role,
         hub_log_key=answer.log_key.hex(),
     )
-    # The settings file is what makes a home joined: it comes last, whole.
+    keystore.save(home.keys_file, held.with_chain(tuple(answer.certificate_chain)), phrase)
+    home.ca_file.write_bytes(roots)
+    # The settings file is what makes a home an agent's: it comes last, whole.
     partial = home.settings_file.with_suffix(".partial")
-    partial.write_text(settings.to_toml(joined))
+    partial.write_text(settings.to_toml(settled))
     partial.rename(home.settings_file)
     home.pending_join_file.unlink(missing_ok=True)
     return Joined(
-        member=answer.member,
+        member=chosen.hub_member,
         agent=answer.agent,
         role=role,
-        fingerprint=Identity(code.member, held).public.fingerprint,
-        ca_fingerprint=tls.fingerprint(code.ca),
+        fingerprint=Identity(member_id(chosen.hub_member), held).public.fingerprint,
+        ca_fingerprint=tls.fingerprint(anchors.read_pem(roots)[0]),
     )
 
 
@@ -144,16 +152,15 @@ def _prepared(home: Home, code: JoinCode, phrase: bytes, chosen: Settings) -> Se
     return made
 
 
-def _check_answer(answer: enrolment_pb2.EnrolResponse, code: JoinCode, key: PublicKeyTypes) -> None:
-    """The certificate is ours, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
+def check(answer: Answer, roots: bytes, key: PublicKeyTypes, *, alliance: str, member: str) -> None:
+    """The certificate is this agent's, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
     try:
         Ed25519PublicKey.from_public_bytes(answer.log_key)
     except ValueError as error:
-        raise _wrong_answer("the hub's answer has no log key") from error
-    roots = code.ca.public_bytes(serialization.Encoding.PEM)
-    peer = check_chain(tuple(answer.certificate_chain), roots, alliance=code.alliance, key=key)
-    if not peer.name == answer.member == code.member:
-        raise _wrong_answer(f"the hub's certificate is for {peer.name}")
+        raise wrong("the hub's answer has no log key") from error
+    peer = check_chain(tuple(answer.certificate_chain), roots, alliance=alliance, key=key)
+    if (peer.name, peer.agent) != (member, answer.agent):
+        raise wrong(f"the hub's certificate is for {peer.name}, {peer.agent}")
 
 
 def check_chain(chain: tuple[bytes, ...], roots: bytes, *, alliance: str, key: PublicKeyTypes) -> tls.Peer:
@@ -162,13 +169,14 @@ def check_chain(chain: tuple[bytes, ...], roots: bytes, *, alliance: str, key: P
         leaf = anchors.verify_chain(chain, anchors.read_pem(roots))
         peer = tls.peer_of(leaf, alliance=alliance)
     except (Corrupt, NotAuthenticated) as error:
-        raise _wrong_answer(f"the hub's answer is not one of this alliance: {error}") from error
+        raise wrong(f"the hub's answer is not one of this alliance: {error}") from error
     if leaf.public_key() != key:
-        raise _wrong_answer("the hub's certificate is not for this agent's key")
+        raise wrong("the hub's certificate is not for this agent's key")
     return peer
 
 
-def _wrong_answer(what: str) -> Corrupt:
+def wrong(what: str) -> Corrupt:
+    """Of an answer that no honest hub gives."""
     return Corrupt(what, reason="CERTIFICATE_WRONG", remedy="keep this agent's home as evidence, tell the operator")
 
 

@@ -10,12 +10,8 @@ import os
 import uuid
 from dataclasses import replace
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-
-from alliance import canonical, channel, settings, tls
-from alliance.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidInput
+from alliance import canonical, channel, tls
+from alliance.errors import AlreadyExists, FailedPrecondition, InvalidInput
 from alliance.names import member_id
 from alliance.v1 import enrolment_pb2 as pb
 from member_agent import channel_key, enrolment, keystore
@@ -60,9 +56,9 @@ def come_back(home: Home, current: Settings, held: Secrets, ledger: Ledger, *, c
             opened = channel.open_channel(enrolment_address(current), roots=roots, proxy=current.hub_proxy)
             with HubClient(opened, ledger) as hub:
                 answer = hub.call(request, pb.EnrolAgentResponse)
-            _check(answer, roots, key.public_key(), alliance=current.hub_alliance, member=current.hub_member)
+            enrolment.check(answer, roots, key.public_key(), alliance=current.hub_alliance, member=current.hub_member)
             if answer.agent != current.hub_agent or answer.log_key.hex() != current.hub_log_key:
-                raise _wrong("the hub answered for another agent, or shows another log than before")
+                raise enrolment.wrong("the hub answered for another agent, or shows another log than before")
         except BaseException:
             channel_key.discard(key)
             raise
@@ -89,36 +85,17 @@ def recover(home: Home, backup: Backup, chosen: Settings | None = None, *, clock
             held, answer = _enrolled(hub, home, backup, phrase, chosen, clock)
     finally:
         ledger.close()
-    key = channel_key.of(held, chosen.keys_pkcs11_uri)
-    _check(answer, backup.ca, key.public_key(), alliance=backup.alliance, member=backup.member)
-    if answer.log_key != backup.log_key:
-        raise _wrong("the hub shows another log than the one the backup was made under")
-    role = pb.MemberRole.Name(answer.role).removeprefix("MEMBER_ROLE_").lower()
-    recovered = replace(
+    chosen = replace(
         chosen,
-        hub_address=answer.hub_address,
-        hub_enrolment_address=backup.enrolment_address,
         hub_alliance=backup.alliance,
         hub_member=backup.member,
-        hub_agent=answer.agent,
-        hub_role=role,
-        hub_log_key=answer.log_key.hex(),
+        hub_enrolment_address=backup.enrolment_address,
     )
-    keystore.save(home.keys_file, held.with_chain(tuple(answer.certificate_chain)), phrase)
-    home.ca_file.write_bytes(backup.ca)
-    # As in joining, what makes a home one of an agent comes last, whole.
-    partial = home.settings_file.with_suffix(".partial")
-    partial.write_text(settings.to_toml(recovered))
-    partial.rename(home.settings_file)
-    home.pending_join_file.unlink(missing_ok=True)
-    ca = x509.load_pem_x509_certificates(backup.ca)[0]
-    return Joined(
-        member=backup.member,
-        agent=answer.agent,
-        role=role,
-        fingerprint=Identity(backup.member, held).public.fingerprint,
-        ca_fingerprint=tls.fingerprint(ca),
-    )
+    key = channel_key.of(held, chosen.keys_pkcs11_uri).public_key()
+    enrolment.check(answer, backup.ca, key, alliance=backup.alliance, member=backup.member)
+    if answer.log_key != backup.log_key:
+        raise enrolment.wrong("the hub shows another log than the one the backup was made under")
+    return enrolment.settle_in(home, chosen, held, answer, backup.ca, phrase)
 
 
 def _enrolled(
@@ -158,17 +135,6 @@ def _request(identity: Identity, alliance: str, agent: str, csr: bytes, *, clock
     return request
 
 
-def _check(answer: pb.EnrolAgentResponse, roots: bytes, key: PublicKeyTypes, *, alliance: str, member: str) -> None:
-    """The certificate is this member's, for our key, from the pinned CA; the log's key is one. Raises: Corrupt."""
-    try:
-        Ed25519PublicKey.from_public_bytes(answer.log_key)
-    except ValueError as error:
-        raise _wrong("the hub's answer has no log key") from error
-    peer = enrolment.check_chain(tuple(answer.certificate_chain), roots, alliance=alliance, key=key)
-    if (peer.name, peer.agent) != (member, answer.agent):
-        raise _wrong(f"the hub's certificate is for {peer.name}, {peer.agent}")
-
-
 def enrolment_address(current: Settings) -> str:
     """Raises: FailedPrecondition."""
     if not current.hub_enrolment_address:
@@ -179,7 +145,3 @@ def enrolment_address(current: Settings) -> str:
             remedy="set it in agent.toml; the operator knows it",
         )
     return current.hub_enrolment_address
-
-
-def _wrong(what: str) -> Corrupt:
-    return Corrupt(what, reason="CERTIFICATE_WRONG", remedy="keep this agent's home as evidence, tell the operator")

@@ -61,8 +61,7 @@ def propose(
     from alliance.names import group_id, qualified
     from alliance.v1 import federation_pb2 as pb
     from member_agent.app import open_agent
-    from member_agent.training.detector import Keyed, load, settle
-    from member_agent.training.feature_keys import KEY_EPOCH
+    from member_agent.training.detector import KEY_EPOCH, Keyed, load, settle
 
     chosen, sharing_group = load(code), qualified("groups", group)
     given = _numbers(setting, "--setting")

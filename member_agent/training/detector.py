@@ -25,6 +25,8 @@ from member_agent.training.reasons import Explained
 GROUP = "alliance.detectors"
 # What strategies tell every participant beside the detector's own settings, in Flower's spelling.
 PROXIMAL_MU = "proximal-mu"
+# The setting of a keyed detector: the group's epoch whose key its features have; 0 for none, as in a benchmark.
+KEY_EPOCH = "key_epoch"
 SERVER_ROUND = "server-round"
 Settings = Mapping[str, float]
 
@@ -99,7 +101,7 @@ class Detector(Protocol):
 @runtime_checkable
 class Keyed(Protocol):
     """A detector whose features are hashed under a key of the sharing group's, so that a hub that sees weights cannot
-    tell of what they are. It has the setting `key_epoch`, which a proposal sets."""
+    tell of what they are. It has the setting `KEY_EPOCH`, which a proposal sets."""
 
     def with_key(self, key: bytes) -> Detector:
         """The same under this key, 32 bytes."""

@@ -8,12 +8,10 @@ epoch gets updates of another model, and learns no more from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from member_agent.sharing.held_keys import HeldKeys
 from member_agent.training.consents import Consent
-
-KEY_EPOCH: Final = "key_epoch"
+from member_agent.training.detector import KEY_EPOCH
 
 
 class FeatureKeys:

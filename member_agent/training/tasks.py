@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from alliance import canonical
+from alliance import canonical, tensors
 from alliance.errors import AllianceError, Unavailable
 from alliance.names import Digest, digest
 from alliance.v1 import federation_pb2 as pb
@@ -34,8 +34,7 @@ _REFUSALS: Mapping[str, pb.TaskRefusal] = {
     "CODE_NOT_INSTALLED": pb.TASK_REFUSAL_CODE_NOT_INSTALLED,
     "OUT_OF_MEMORY": pb.TASK_REFUSAL_OUT_OF_MEMORY,
 }
-# alliance.tensors of a model without arrays, said again because this process does without numpy.
-_NO_ARRAYS = b"ALTENS01" + bytes(4)
+_NO_ARRAYS = tensors.encode({})
 _NO_ARRAYS_DIGEST = canonical.sha256(_NO_ARRAYS)
 
 

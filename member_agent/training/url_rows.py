@@ -11,12 +11,9 @@ from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, urls
 from member_agent.training.dataset import LABEL, Dataset, Refusals, cells, host, registrable_domain, row_error
-from member_agent.training.detector import Settings
 from member_agent.training.reasons import Explained
 
 URL = "url"
-KEYED: Settings = {"key_epoch": 0.0}
-"""The setting of a keyed detector: the group's epoch whose key its features have; 0 for none, as in a benchmark."""
 _LONGEST = 8192
 _TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 

@@ -5,8 +5,6 @@ It keeps to no rule of ours: what a real hub never sends, however its database i
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -14,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from alliance import tls
+from bench.peers.certificate import self_signed
 
 # Answers one call with the bytes of its messages, and with whatever else it does to the call.
 Answer = Callable[[Any], Iterable[bytes]]
@@ -53,11 +48,7 @@ class _Every(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # because only 
 @contextmanager
 def hostile_hub() -> Iterator[HostileHub]:
     """Serves on loopback until the block ends."""
-    key = tls.new_channel_key()
-    pem = _self_signed(key).public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private, pem = self_signed()
     answers: list[Answer] = [lambda context: ()]
     pool = futures.ThreadPoolExecutor(4)
     server = grpc.server(
@@ -70,20 +61,3 @@ def hostile_hub() -> Iterator[HostileHub]:
     finally:
         server.stop(None).wait()
         pool.shutdown()
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hostile")])
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )

@@ -25,7 +25,7 @@ from member_agent.catalog.model import RowError
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, metrics, url_rows
 from member_agent.training.dataset import LABEL, Dataset
-from member_agent.training.detector import Settings, Trained, writable
+from member_agent.training.detector import KEY_EPOCH, Settings, Trained, writable
 from member_agent.training.reasons import Explained
 from member_agent.training.siphash import KEY_SIZE
 
@@ -43,7 +43,7 @@ class BrandAttribution:
         "bits": 14.0,
         "classes": 256.0,
         "salt": 0.0,
-        **url_rows.KEYED,
+        KEY_EPOCH: 0.0,
         **logistic.DEFAULTS,
         "rate": 0.3,
     }

@@ -13,7 +13,7 @@ from alliance.tensors import Arrays, ArraySpec
 from member_agent.catalog.readers.records import Record
 from member_agent.training import logistic, metrics, reasons, url_rows
 from member_agent.training.dataset import LABEL, Dataset
-from member_agent.training.detector import Settings, Trained, writable
+from member_agent.training.detector import KEY_EPOCH, Settings, Trained, writable
 from member_agent.training.reasons import Explained
 from member_agent.training.siphash import KEY_SIZE
 
@@ -25,7 +25,7 @@ class UrlRisk:
     key: bytes = field(default=b"", repr=False)
     name: ClassVar[str] = "url-risk"
     metrics: ClassVar[Sequence[str]] = metrics.BINARY
-    settings: ClassVar[Settings] = {"bits": 18.0, **url_rows.KEYED, **logistic.DEFAULTS, "rate": 0.5}
+    settings: ClassVar[Settings] = {"bits": 18.0, KEY_EPOCH: 0.0, **logistic.DEFAULTS, "rate": 0.5}
 
     def with_key(self, key: bytes) -> UrlRisk:
         return UrlRisk(key=key[:KEY_SIZE])
