@@ -37,7 +37,8 @@ from hub.fingerprints.rpc import FingerprintRpc
 from hub.keys.rpc import KeyRpc
 from hub.membership.enrolment_rpc import EnrolmentRpc
 from hub.membership.explain import ExplainService
-from hub.membership.rpc import Look, MembershipRpc, Shown
+from hub.membership.looks import Look, Shown
+from hub.membership.rpc import MembershipRpc
 from hub.pki.keeper import SECONDS as KEEPER_SECONDS
 from hub.pki.keeper import Keeper
 from hub.pki.rpc import PkiRpc
@@ -64,11 +65,14 @@ DESCRIPTORS = {name: service for file in channel.FILES for name, service in file
 def looks_of(services: Services) -> Mapping[Topic, Look]:
     """What a member's watch compares: its groups' members and keys and the heads of its banks; its task."""
 
-    def sharing(tx: Connection, member: MemberId) -> Shown:
-        caller = Caller(who=next(iter(MEMBERS)), name=member)
-        seen: Shown = {}
+    def sharing(tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Shown]:
         # Who holds a group's key wraps in whoever was admitted since.
-        admitted = services.admissions.count(tx)
+        admitted = services.admissions.count(tx) if members else 0
+        return {member: shared(tx, member, admitted) for member in members}
+
+    def shared(tx: Connection, member: MemberId, admitted: int) -> Shown:
+        caller = Caller(who=next(iter(MEMBERS)), name=member)
+        seen: dict[str, tuple[str, membership_pb2.WatchResponse]] = {}
         for group in services.membership.groups(tx, caller, after=None, limit=1000):
             state = f"{services.keys.group_state(tx, group.id)}:{hash(group.members)}:{admitted}"
             hint = membership_pb2.WatchResponse(group=membership_pb2.GroupHint(group=group.id))
@@ -78,11 +82,11 @@ def looks_of(services: Services) -> Mapping[Topic, Look]:
             seen[bank.id] = (str(bank.head_seq), membership_pb2.WatchResponse(bank=bank_hint))
         return seen
 
-    def tasks(tx: Connection, member: MemberId) -> Shown:
-        task = services.rounds.task(tx, member)
-        if task is None:
-            return {}
-        return {"task": (f"{task.round}:{task.kind}", membership_pb2.WatchResponse(task=task_message(task)))}
+    def tasks(tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Shown]:
+        # Most have the same: a task says nothing of whose it is.
+        asked = services.rounds.tasks(tx, members)
+        hints = {task: membership_pb2.WatchResponse(task=task_message(task)) for task in set(asked.values())}
+        return {member: {"task": (f"{task.round}:{task.kind}", hints[task])} for member, task in asked.items()}
 
     return {Topic.SHARING: sharing, Topic.TASKS: tasks}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,9 @@ def _synchronise(connection: Connection, mode: str) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:
         raise Unavailable(
-            f"the agent's database refuses: {error.orig}", reason="DATABASE", remedy="check disk space and permissions"
+            f"the agent's database refuses: {getattr(error, 'orig', error)}",
+            reason="DATABASE",
+            remedy="check disk space and permissions",
         ) from error

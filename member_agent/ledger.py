@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
 )
 
+from alliance.prepared import Prepared
 from member_agent.database import LocalDatabase
 from member_agent.egress import Permitted, PermittedBlob
 from member_agent.logged import Logged, leaves_of
@@ -57,6 +58,9 @@ logged_table = Table(
     Column("content", LargeBinary, nullable=False, index=True),
     Column("signed", LargeBinary, nullable=False),
 )
+# Everything that is sent runs it.
+_RECORD = Prepared(insert(ledger_table).returning(ledger_table.c.id))
+_CAUSES = Prepared(insert(logged_table))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +89,15 @@ class Ledger:
         ]
         entry = _values(now, payload.kind, payload.message.DESCRIPTOR.name, len(data), hashlib.sha256(data).digest())
         with self._db.write() as tx:
-            made = tx.execute(insert(ledger_table).values(entry))
-            if leaves:
-                (payload_id,) = made.inserted_primary_key or (0,)
-                tx.execute(insert(logged_table), [leaf | {"payload": payload_id} for leaf in leaves])
+            made = _RECORD.first(tx, **entry)
+            assert made is not None
+            _CAUSES.change_all(tx, [leaf | {"payload": made.id} for leaf in leaves])
 
     def record_blob(self, blob: PermittedBlob, *, offset: int, now: dt.datetime) -> None:
         """One line of a whole upload: the digest of all of it, the size of what is still to be sent."""
         entry = _values(now, blob.kind, UPLOAD, len(blob.data) - offset, blob.digest)
         with self._db.write() as tx:
-            tx.execute(insert(ledger_table).values(entry))
+            _RECORD.first(tx, **entry)
 
     def entries(self, *, last: int) -> Iterator[LedgerEntry]:
         """The newest entries, oldest first."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from alliance.merkle import Node
 from alliance.names import MemberId
+from alliance.prepared import Prepared
 from hub.runtime.db import AutoId, Int64, metadata
 
 queue_table = Table(
@@ -111,7 +112,7 @@ class StoredCosignature(NamedTuple):
 
 
 # Every mutation runs it.
-_ENQUEUE = insert(queue_table)
+_ENQUEUE = Prepared(insert(queue_table))
 # Any number, the same at every replica.
 _SEQUENCER_LOCK = 0x616C6C69
 
@@ -123,7 +124,7 @@ def lock(tx: Connection) -> None:
 
 
 def enqueue(tx: Connection, data: bytes) -> None:
-    tx.execute(_ENQUEUE, {"data": data})
+    _ENQUEUE.change(tx, data=data)
 
 
 def queued(tx: Connection, limit: int, *, after: int = 0) -> list[QueuedLeaf]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     Table,
+    bindparam,
     delete,
     exists,
     insert,
@@ -19,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from alliance.names import Digest, GroupId, MemberId
+from alliance.prepared import Prepared
 from hub.blobs.model import StoredBlob
 from hub.runtime.db import Int64, is_write, metadata
 
@@ -43,9 +45,17 @@ reader_table = Table(
     Column("group_name", ForeignKey("sharing_group.name"), primary_key=True),
 )
 
+# Every look at a model runs it, every round both.
+_FIND = Prepared(select(blob_table).where(blob_table.c.digest == bindparam("blob")))
+_IS_READER = Prepared(
+    select(reader_table.c.digest).where(
+        reader_table.c.digest == bindparam("blob"), reader_table.c.group_name == bindparam("group")
+    )
+)
+
 
 def find(tx: Connection, digest: Digest) -> StoredBlob | None:
-    row = tx.execute(select(blob_table).where(blob_table.c.digest == digest)).first()
+    row = _FIND.first(tx, blob=digest)
     return None if row is None else StoredBlob(digest, row.size)
 
 
@@ -84,8 +94,7 @@ def remove_unused(tx: Connection, digest: Digest) -> bool:
 
 
 def grant(tx: Connection, digest: Digest, group: GroupId) -> None:
-    query = select(reader_table.c.digest).where(reader_table.c.digest == digest, reader_table.c.group_name == group)
-    if tx.execute(query).first() is None:
+    if _IS_READER.first(tx, blob=digest, group=group) is None:
         tx.execute(insert(reader_table).values(digest=digest, group_name=group))
 
 

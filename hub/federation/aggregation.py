@@ -79,6 +79,9 @@ def _slots(work: Work, files: BlobFiles, model: Model, stack: ExitStack) -> list
 def _combine(work: Work, files: BlobFiles, model: Model, slots: Sequence[_Slot]) -> Outcome | None:
     """None where an update turned out bad: its `problem` says how."""
     specs, digest = work.detector.spec.arrays, work.detector.state_digest
+    if not specs:
+        # Members are asked for figures alone.
+        return Outcome(model=StoredBlob(work.round.model_digest, tensors.encoded_size(specs)))
     with ExitStack() as stack:
         before = moments.Reader(None if digest is None else stack.enter_context(files.open(digest)), specs)
         after = moments.Writer(specs, f"{work.detector.id}/{work.round.id}")

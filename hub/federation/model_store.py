@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, ForeignKey, Integer, LargeBinary, Row, Table, insert, select
 
 from alliance.names import Digest
+from alliance.prepared import Prepared
 from hub.federation.model import DetectorId, Round
 from hub.federation.release import Model
 from hub.runtime.db import Int64, metadata
@@ -22,18 +23,19 @@ model_table = Table(
     Column("trained_from", Integer, nullable=False),
     Column("create_time", Int64, nullable=False),
 )
+# Every round runs it.
+_ADD = Prepared(insert(model_table))
 
 
 def add(tx: Connection, detector: DetectorId, model: Model) -> None:
-    tx.execute(
-        insert(model_table).values(
-            detector=detector,
-            version=model.version,
-            digest=model.digest,
-            round=model.round,
-            trained_from=model.trained_from,
-            create_time=model.create_time,
-        )
+    _ADD.change(
+        tx,
+        detector=detector,
+        version=model.version,
+        digest=model.digest,
+        round=model.round,
+        trained_from=model.trained_from,
+        create_time=model.create_time,
     )
 
 

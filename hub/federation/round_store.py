@@ -6,7 +6,7 @@ the epoch is still its own, so a runner that was too slow, or thought dead, chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Row,
     String,
     Table,
     and_,
@@ -32,6 +31,7 @@ from sqlalchemy import (
 )
 
 from alliance.names import Digest, MemberId
+from alliance.prepared import Prepared
 from hub.federation.model import (
     DetectorId,
     Participant,
@@ -104,68 +104,77 @@ _ASKED = or_(
         for state, slot in (ASKED_TO_TRAIN, ASKED_TO_EVALUATE)
     )
 )
-# What every round, answer or look at a task runs is built once: that is three quarters of a statement's cost.
-_FIND = select(round_table).where(round_table.c.id == bindparam("round"))
-_LOCK = _FIND.with_for_update()
-_SLOTS = (
+_BY_ID = select(round_table).where(round_table.c.id == bindparam("round"))
+_SLOTS_OF = (
     select(participant_table)
     .where(participant_table.c.round == bindparam("round"))
     .order_by(participant_table.c.round, participant_table.c.member)
 )
-_SLOT = _SLOTS.where(participant_table.c.member == bindparam("member"))
-_METRICS = select(metric_table).where(metric_table.c.round == bindparam("round"))
-_IN_STATE = _SLOTS.where(participant_table.c.state == bindparam("state")).limit(1)
-_TASK = (
-    select(round_table)
+_ASKING = Prepared(
+    select(round_table, participant_table.c.member.label("asked"))
     .join(participant_table, participant_table.c.round == round_table.c.id)
-    .where(round_table.c.end_time.is_(None), participant_table.c.member == bindparam("member"), _ASKED)
-    .order_by(round_table.c.id)
-    .limit(1)
+    .where(round_table.c.end_time.is_(None), _ASKED)
+    .order_by(round_table.c.id),
+    among={"members": participant_table.c.member},
 )
-_CHANGE = update(round_table).where(round_table.c.id == bindparam("of_round"))
-_CLAIM = (
+# What every round, answer or look at a task runs.
+_FIND = Prepared(_BY_ID)
+_LOCK = Prepared(_BY_ID.with_for_update())
+_OPEN = Prepared(
+    select(round_table).where(round_table.c.detector == bindparam("of_detector"), round_table.c.end_time.is_(None))
+)
+_ADD = Prepared(insert(round_table).returning(round_table.c.id))
+_SLOTS = Prepared(_SLOTS_OF)
+_SLOT = Prepared(_SLOTS_OF.where(participant_table.c.member == bindparam("member")))
+_IN_STATE = Prepared(_SLOTS_OF.where(participant_table.c.state == bindparam("state")).limit(1))
+_METRICS = Prepared(select(metric_table).where(metric_table.c.round == bindparam("round")))
+_CHANGE = Prepared(update(round_table).where(round_table.c.id == bindparam("of_round")))
+_CLAIM = Prepared(
     update(round_table)
     .where(round_table.c.id == bindparam("of_round"), round_table.c.lease_until <= bindparam("now"))
     .values(lease_epoch=round_table.c.lease_epoch + 1, lease_until=bindparam("until"))
 )
-_EPOCH = select(round_table.c.lease_epoch).where(round_table.c.id == bindparam("of_round"))
-_END_LEASE = (
+_EPOCH = Prepared(select(round_table.c.lease_epoch).where(round_table.c.id == bindparam("of_round")))
+_END_LEASE = Prepared(
     update(round_table)
     .where(round_table.c.id == bindparam("of_round"), round_table.c.lease_epoch == bindparam("epoch"))
     .values(lease_until=0)
 )
-_ANSWERED = update(participant_table).where(
-    participant_table.c.round == bindparam("in_round"), participant_table.c.member == bindparam("of_member")
+_INVITED = Prepared(insert(participant_table))
+_ANSWERED = Prepared(
+    update(participant_table).where(
+        participant_table.c.round == bindparam("in_round"), participant_table.c.member == bindparam("of_member")
+    )
 )
+_MEASURED = Prepared(insert(metric_table))
 
 
 def add_round(tx: Connection, one: Round, *, due: str | None) -> RoundId:
     """Saves a new round under an id of its own. Raises RaceLost where its due time was started before."""
-    made = tx.execute(insert(round_table).values(due=due, **_round_values(one))).inserted_primary_key
+    made = _ADD.first(tx, due=due, **_round_values(one))
     assert made is not None
-    return RoundId(int(made[0]))
+    return RoundId(made.id)
 
 
 def find_round(tx: Connection, round_id: RoundId) -> Round | None:
-    return _whole(tx, tx.execute(_FIND, {"round": round_id}).first())
+    return _whole(tx, _FIND.first(tx, round=round_id))
 
 
 def lock_round(tx: Connection, round_id: RoundId) -> Round | None:
-    return _whole(tx, tx.execute(_LOCK, {"round": round_id}).first())
+    return _whole(tx, _LOCK.first(tx, round=round_id))
 
 
 def lock_slot(tx: Connection, round_id: RoundId, member: MemberId) -> Round | None:
     """The round locked, with that member's slot alone: an answer need not read what hundreds answered."""
-    row = tx.execute(_LOCK, {"round": round_id}).first()
+    row = _LOCK.first(tx, round=round_id)
     if row is None:
         return None
-    slot = tx.execute(_SLOT, {"round": round_id, "member": member}).first()
+    slot = _SLOT.first(tx, round=round_id, member=member)
     return _round(row, () if slot is None else (_participant(slot, _metrics_of(tx, slot)),))
 
 
 def open_round(tx: Connection, detector: DetectorId) -> Round | None:
-    query = select(round_table).where(round_table.c.detector == detector, round_table.c.end_time.is_(None))
-    return _whole(tx, tx.execute(query).first())
+    return _whole(tx, _OPEN.first(tx, of_detector=detector))
 
 
 def open_rounds(tx: Connection) -> list[RoundId]:
@@ -192,13 +201,15 @@ def needs(tx: Connection, digest: Digest) -> bool:
 
 
 def has_slot(tx: Connection, round_id: RoundId, state: ParticipantState) -> bool:
-    return tx.execute(_IN_STATE, {"round": round_id, "state": state.value}).first() is not None
+    return _IN_STATE.first(tx, round=round_id, state=state.value) is not None
 
 
-def task_round(tx: Connection, member: MemberId) -> Round | None:
-    """The oldest open round in which the member is asked something; without the slots."""
-    row = tx.execute(_TASK, {"member": member}).first()
-    return None if row is None else _round(row, ())
+def task_rounds(tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Round]:
+    """By member, the oldest open round in which it is asked something; without the slots."""
+    found: dict[MemberId, Round] = {}
+    for row in _ASKING.all(tx, members=list(members)):
+        found.setdefault(MemberId(row.asked), _round(row, ()))
+    return found
 
 
 def rounds(tx: Connection, *, detectors: Sequence[DetectorId] | None, before: int | None, limit: int) -> list[Round]:
@@ -218,31 +229,32 @@ def save_round(tx: Connection, before: Round, one: Round) -> None:
     values, known_values = _round_values(one), _round_values(before)
     changed = {name: value for name, value in values.items() if value != known_values[name]}
     if changed:
-        tx.execute(_CHANGE, {"of_round": one.id, **changed})
+        _CHANGE.change(tx, of_round=one.id, **changed)
     known = {p.member: p for p in before.participants}
     added = [
         {"round": one.id, "member": slot.member, **_slot_values(slot)}
         for slot in one.participants
         if slot.member not in known
     ]
-    if added:
-        tx.execute(insert(participant_table), added)
+    _INVITED.change_all(tx, added)
     for slot in one.participants:
         if slot.member in known and known[slot.member] != slot:
-            tx.execute(_ANSWERED, {"in_round": one.id, "of_member": slot.member, **_slot_values(slot)})
+            _ANSWERED.change(tx, in_round=one.id, of_member=slot.member, **_slot_values(slot))
             _add_metrics(tx, one.id, slot)
 
 
 def claim(tx: Connection, round_id: RoundId, *, now: int, until: int) -> int | None:
     """Takes the round's lease if nobody holds it; returns the lease's epoch."""
-    if not tx.execute(_CLAIM, {"of_round": round_id, "now": now, "until": until}).rowcount:
+    if not _CLAIM.change(tx, of_round=round_id, now=now, until=until):
         return None
-    return int(tx.execute(_EPOCH, {"of_round": round_id}).scalar_one())
+    claimed = _EPOCH.first(tx, of_round=round_id)
+    assert claimed is not None
+    return int(claimed.lease_epoch)
 
 
 def holds(tx: Connection, round_id: RoundId, epoch: int) -> bool:
     """Whether the lease is still of this epoch; ends it, since its holder is done."""
-    return bool(tx.execute(_END_LEASE, {"of_round": round_id, "epoch": epoch}).rowcount)
+    return _END_LEASE.change(tx, of_round=round_id, epoch=epoch) > 0
 
 
 def renew(tx: Connection, round_id: RoundId, epoch: int, *, until: int) -> None:
@@ -271,23 +283,23 @@ def _add_metrics(tx: Connection, round_id: RoundId, slot: Participant) -> None:
         {"round": round_id, "member": slot.member, "name": name, "federated": value, "local": local.get(name)}
         for name, value in slot.metrics
     ]
-    if slot.state is ParticipantState.EVALUATED and rows:
-        tx.execute(insert(metric_table), rows)
+    if slot.state is ParticipantState.EVALUATED:
+        _MEASURED.change_all(tx, rows)
 
 
-def _whole(tx: Connection, row: Row[Any] | None) -> Round | None:
+def _whole(tx: Connection, row: Any | None) -> Round | None:
     if row is None:
         return None
-    slots = tx.execute(_SLOTS, {"round": row.id}).all()
+    slots = _SLOTS.all(tx, round=row.id)
     evaluated = any(slot.state == ParticipantState.EVALUATED for slot in slots)
-    metrics = _by_slot(tx.execute(_METRICS, {"round": row.id})) if evaluated else {}
+    metrics = _by_slot(_METRICS.all(tx, round=row.id)) if evaluated else {}
     return _round(row, tuple(_participant(slot, metrics.get((row.id, slot.member), [])) for slot in slots))
 
 
-def _metrics_of(tx: Connection, slot: Row[Any]) -> list[Row[Any]]:
+def _metrics_of(tx: Connection, slot: Any) -> list[Any]:
     if slot.state != ParticipantState.EVALUATED:
         return []
-    return _by_slot(tx.execute(_METRICS, {"round": slot.round})).get((slot.round, slot.member), [])
+    return _by_slot(_METRICS.all(tx, round=slot.round)).get((slot.round, slot.member), [])
 
 
 def _slots(tx: Connection, rounds: Sequence[int]) -> dict[int, tuple[Participant, ...]]:
@@ -301,14 +313,14 @@ def _slots(tx: Connection, rounds: Sequence[int]) -> dict[int, tuple[Participant
     return {number: tuple(listed) for number, listed in found.items()}
 
 
-def _by_slot(rows: Iterable[Row[Any]]) -> dict[tuple[int, str], list[Row[Any]]]:
-    found: dict[tuple[int, str], list[Row[Any]]] = {}
+def _by_slot(rows: Iterable[Any]) -> dict[tuple[int, str], list[Any]]:
+    found: dict[tuple[int, str], list[Any]] = {}
     for row in rows:
         found.setdefault((row.round, row.member), []).append(row)
     return found
 
 
-def _participant(row: Row[Any], metrics: Sequence[Row[Any]]) -> Participant:
+def _participant(row: Any, metrics: Sequence[Any]) -> Participant:
     return Participant(
         member=MemberId(row.member),
         state=ParticipantState(row.state),
@@ -338,7 +350,7 @@ def _round_values(one: Round) -> dict[str, Any]:
     }
 
 
-def _round(row: Row[Any], participants: tuple[Participant, ...]) -> Round:
+def _round(row: Any, participants: tuple[Participant, ...]) -> Round:
     return Round(
         id=RoundId(row.id),
         detector=DetectorId(row.detector),

@@ -142,7 +142,7 @@ class FederationRpc:
         return pb.GetRoundResponse(round=wire.round_message(found, caller))
 
     def get_task(self, tx: Connection, caller: Caller, request: pb.GetTaskRequest) -> pb.GetTaskResponse:
-        found = self._rounds.task(tx, caller.member)
+        found = self._rounds.tasks(tx, [caller.member]).get(caller.member)
         return pb.GetTaskResponse(task=None if found is None else task_message(found))
 
     def submit_result(self, tx: Connection, caller: Caller, request: pb.SubmitResultRequest) -> pb.SubmitResultResponse:

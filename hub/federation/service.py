@@ -160,19 +160,21 @@ class RoundService:
             visible = [one.id for one in listed if caller.member in store.consents(tx, one.id)]
         return round_store.rounds(tx, detectors=visible, before=before, limit=limit)
 
-    def task(self, tx: Connection, member: MemberId) -> Task | None:
-        """The member's open task: train while invited, evaluate once the aggregate is there."""
-        found = round_store.task_round(tx, member)
-        if found is None:
-            return None
-        training = found.state is RoundState.TRAINING
+    def tasks(self, tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Task]:
+        """The open task of those that have one: train while invited, evaluate once the aggregate is there."""
+        found = round_store.task_rounds(tx, members)
+        made = {one.id: self._task(tx, one) for one in found.values()}
+        return {member: made[one.id] for member, one in found.items()}
+
+    def _task(self, tx: Connection, asking: Round) -> Task:
+        training = asking.state is RoundState.TRAINING
         return Task(
-            round=found.id,
-            number=found.number,
-            detector=self._detectors.get(tx, found.detector),
+            round=asking.id,
+            number=asking.number,
+            detector=self._detectors.get(tx, asking.detector),
             kind=pb.TASK_KIND_TRAIN if training else pb.TASK_KIND_EVALUATE,
-            model_digest=found.model_digest if training else found.result_digest or found.model_digest,
-            deadline=found.phase_deadline,
+            model_digest=asking.model_digest if training else asking.result_digest or asking.model_digest,
+            deadline=asking.phase_deadline,
         )
 
     def submit(self, tx: Connection, caller: Caller, round_id: RoundId, result: Result) -> tuple[bool, str]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from alliance.names import Digest, GroupId, MemberId
+from alliance.prepared import Prepared
 from alliance.v1 import federation_pb2 as pb
 from hub.federation.model import (
     Detector,
@@ -76,10 +77,12 @@ schedule_table = Table(
     Column("next_time", Int64, nullable=False),
     Column("paused", Boolean, nullable=False),
 )
-# Built once: every look at a task, and every round, runs them.
-_FIND = select(detector_table).where(detector_table.c.name == bindparam("detector"))
-_SAVE = update(detector_table).where(detector_table.c.name == bindparam("of_detector"))
-_CONSENTS = (
+_BY_NAME = select(detector_table).where(detector_table.c.name == bindparam("detector"))
+# Every look at a task, and every round, runs these.
+_FIND = Prepared(_BY_NAME)
+_LOCK = Prepared(_BY_NAME.with_for_update())
+_SAVE = Prepared(update(detector_table).where(detector_table.c.name == bindparam("of_detector")))
+_CONSENTS = Prepared(
     select(consent_table.c.member)
     .where(consent_table.c.detector == bindparam("detector"))
     .order_by(consent_table.c.member)
@@ -87,13 +90,13 @@ _CONSENTS = (
 
 
 def find_detector(tx: Connection, detector: DetectorId) -> Detector | None:
-    row = tx.execute(_FIND, {"detector": detector}).first()
+    row = _FIND.first(tx, detector=detector)
     return None if row is None else _detector(row)
 
 
 def lock_detector(tx: Connection, detector: DetectorId) -> Detector | None:
     """The detector, which then stays as it is until this transaction ends."""
-    row = tx.execute(_FIND.with_for_update(), {"detector": detector}).first()
+    row = _LOCK.first(tx, detector=detector)
     return None if row is None else _detector(row)
 
 
@@ -116,11 +119,11 @@ def is_state(tx: Connection, digest: Digest) -> bool:
 
 
 def save_detector(tx: Connection, detector: Detector) -> None:
-    tx.execute(_SAVE, {"of_detector": detector.id, **_detector_values(detector)})
+    _SAVE.change(tx, of_detector=detector.id, **_detector_values(detector))
 
 
 def consents(tx: Connection, detector: DetectorId) -> list[MemberId]:
-    return [MemberId(row.member) for row in tx.execute(_CONSENTS, {"detector": detector})]
+    return [MemberId(row.member) for row in _CONSENTS.all(tx, detector=detector)]
 
 
 def add_consent(tx: Connection, detector: DetectorId, member: MemberId, *, now: int) -> None:
@@ -186,7 +189,7 @@ def _detector_values(detector: Detector) -> dict[str, Any]:
     }
 
 
-def _detector(row: Row[Any]) -> Detector:
+def _detector(row: Any) -> Detector:
     return Detector(
         id=DetectorId(row.name),
         group=GroupId(row.group_name),

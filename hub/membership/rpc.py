@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from alliance.v1 import membership_pb2 as pb
 from hub.membership.admissions import Admissions, AdmissionService
 from hub.membership.enrolment import EnrolmentService
 from hub.membership.enrolment_rpc import unknown_role
+from hub.membership.looks import Look, Looks
 from hub.membership.model import Group, Member, Role
 from hub.membership.service import Departed, MembershipService
 from hub.runtime.caller import Caller
@@ -23,9 +24,6 @@ from hub.runtime.clock import Clock, micros, timestamp
 from hub.runtime.edge import Session
 from hub.runtime.paging import page, page_request
 
-# What a member's watch shows of one moment: hint key -> (state, hint). A changed state is a hint.
-Shown = dict[str, tuple[str, pb.WatchResponse]]
-Look = Callable[[Connection, MemberId], Shown]
 WATCH_SECONDS = 30 * 60
 HEARTBEAT_SECONDS = 20.0
 # Other hub replicas' changes wake nobody here: look again this often.
@@ -46,7 +44,7 @@ class MembershipRpc:
         self._enrolment_address = enrolment_address
         self._clock = clock
         self._departed = departed
-        self._looks = looks
+        self._looks = Looks(looks)
         # Open watch streams by member: an agent that reconnects may have two for a moment.
         self._streams: Counter[MemberId] = Counter()
         # Until when those members were last said to be present.
@@ -77,7 +75,7 @@ class MembershipRpc:
             with changes.watcher(member) as watcher:
                 topics = EVERYTHING
                 while (now := self._clock().timestamp()) < ends:
-                    found = await session.look(functools.partial(self._look, member, topics))
+                    found = await self._looks.look(session, topics)
                     if now - told >= PRESENCE_SECONDS / 2:
                         # Before it is written, so that a stream that ends in the middle of that takes it back.
                         self._until[member] = micros(self._clock()) + PRESENCE_SECONDS * 1_000_000
@@ -101,9 +99,6 @@ class MembershipRpc:
             if not self._streams[member]:
                 del self._streams[member]
                 session.runtime.pool.submit(self._absent, session, member, self._until.pop(member, 0))
-
-    def _look(self, member: MemberId, topics: frozenset[Topic], tx: Connection) -> dict[Topic, Shown]:
-        return {topic: self._looks[topic](tx, member) for topic in topics}
 
     def _present(self, member: MemberId, until: int, tx: Connection) -> None:
         self._service.mark_present(tx, member, until=until)

@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 
 from alliance.names import GroupId, MemberId, OperatorId
+from alliance.prepared import Prepared
 from hub.membership.model import ConsoleRole, Group, Identity, Invitation, Member, Operator, Role, Standing
-from hub.runtime.db import Int64, batched, metadata
+from hub.runtime.db import Int64, metadata
 
 
 def _one_of(column: str, values: Sequence[str]) -> CheckConstraint:
@@ -90,9 +91,9 @@ presence_table = Table(
     Column("member", ForeignKey("member.name"), primary_key=True),
     Column("until", Int64, nullable=False),
 )
-# Every round runs them: built once, a statement costs a quarter.
-_PRESENT = select(presence_table.c.member).where(presence_table.c.until > bindparam("now"))
-_ACTIVE_IN = (
+# Every round runs them.
+_PRESENT = Prepared(select(presence_table.c.member).where(presence_table.c.until > bindparam("now")))
+_ACTIVE_IN = Prepared(
     select(group_member_table.c.member)
     .join(member_table, member_table.c.name == group_member_table.c.member)
     .where(group_member_table.c.group_name == bindparam("group"), member_table.c.standing == Standing.ACTIVE.value)
@@ -112,28 +113,35 @@ def set_absent(tx: Connection, member: MemberId, *, until: int, now: int) -> Non
 
 
 def present(tx: Connection, *, now: int) -> set[MemberId]:
-    return {MemberId(row.member) for row in tx.execute(_PRESENT, {"now": now})}
+    return {MemberId(row.member) for row in _PRESENT.all(tx, now=now)}
 
 
 @functools.cache
-def _named() -> Select[Any]:
-    """Every call authenticates by it: built once, it costs a quarter."""
-    return _members().where(member_table.c.name == bindparam("member"))
+def _named() -> Prepared:
+    """Every call authenticates by it."""
+    return Prepared(_members().where(member_table.c.name == bindparam("member")))
 
 
 @functools.cache
-def _held() -> Select[Any]:
-    return _named().with_for_update(read=True, of=member_table)
+def _held() -> Prepared:
+    by_name = _members().where(member_table.c.name == bindparam("member"))
+    return Prepared(by_name.with_for_update(read=True, of=member_table))
+
+
+@functools.cache
+def _several() -> Prepared:
+    """Every look of streams runs it."""
+    return Prepared(_members(), among={"members": member_table.c.name})
 
 
 def find_member(tx: Connection, member: MemberId) -> Member | None:
-    row = tx.execute(_named(), {"member": member}).first()
+    row = _named().first(tx, member=member)
     return None if row is None else _member(row)
 
 
 def hold_member(tx: Connection, member: MemberId) -> Member | None:
     """The member, whose standing then stays as it is until this transaction ends."""
-    row = tx.execute(_held(), {"member": member}).first()
+    row = _held().first(tx, member=member)
     return None if row is None else _member(row)
 
 
@@ -153,10 +161,7 @@ def members(tx: Connection, *, after: str | None, limit: int) -> list[Member]:
 
 def members_named(tx: Connection, names: Collection[MemberId]) -> list[Member]:
     """Those of the members that there are."""
-    found: list[Member] = []
-    for some in batched(names):
-        found += map(_member, tx.execute(_members().where(member_table.c.name.in_(some))))
-    return found
+    return [_member(row) for row in _several().all(tx, members=list(names))]
 
 
 def add_member(tx: Connection, member: Member) -> None:
@@ -281,7 +286,7 @@ def is_group_member(tx: Connection, group: GroupId, member: MemberId) -> bool:
 
 
 def active_in(tx: Connection, group: GroupId) -> set[MemberId]:
-    return {MemberId(row.member) for row in tx.execute(_ACTIVE_IN, {"group": group})}
+    return {MemberId(row.member) for row in _ACTIVE_IN.all(tx, group=group)}
 
 
 def leave_groups(tx: Connection, member: MemberId) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
+from alliance.prepared import Prepared
 from hub.pki.model import Authority, Issued, Phase
-from hub.runtime.db import Int64, batched, metadata
+from hub.runtime.db import Int64, metadata
 
 certificate_table = Table(
     "certificate",
@@ -44,8 +45,14 @@ authority_request_table = Table(
     Column("create_time", Int64, nullable=False),
 )
 
-# Every call runs it: built once, it costs a quarter.
-_REVOKED = select(certificate_table.c.revoke_time).where(certificate_table.c.serial == bindparam("serial"))
+# Every call runs it.
+_REVOKED = Prepared(select(certificate_table.c.revoke_time).where(certificate_table.c.serial == bindparam("serial")))
+
+# Every look of streams runs it.
+_LIVE = Prepared(
+    select(certificate_table.c.serial).where(certificate_table.c.revoke_time.is_(None)),
+    among={"serials": certificate_table.c.serial},
+)
 
 
 def add(tx: Connection, *, serial: int, subject: str, agent: str, issuer: str, not_after: int, now: int) -> None:
@@ -58,7 +65,7 @@ def add(tx: Connection, *, serial: int, subject: str, agent: str, issuer: str, n
 
 def is_live(tx: Connection, serial: int) -> bool:
     """Issued here and not revoked."""
-    row = tx.execute(_REVOKED, {"serial": f"{serial:x}"}).first()
+    row = _REVOKED.first(tx, serial=f"{serial:x}")
     return row is not None and row.revoke_time is None
 
 
@@ -74,13 +81,7 @@ def live_subjects(tx: Connection, subjects: Collection[str], *, now: int) -> set
 
 def live_serials(tx: Connection, serials: Collection[int]) -> set[int]:
     """Those of the serials that were issued here and not revoked."""
-    found: set[int] = set()
-    for some in batched([f"{serial:x}" for serial in serials]):
-        query = select(certificate_table.c.serial).where(
-            certificate_table.c.serial.in_(some), certificate_table.c.revoke_time.is_(None)
-        )
-        found |= {int(row.serial, 16) for row in tx.execute(query)}
-    return found
+    return {int(row.serial, 16) for row in _LIVE.all(tx, serials=[f"{serial:x}" for serial in serials])}
 
 
 def find(tx: Connection, serial: int) -> Issued | None:

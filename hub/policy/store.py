@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Column, Connection, Integer, Row, String, Table, insert, select
 
 from alliance.audience import Tlp
+from alliance.prepared import Prepared
 from hub.policy.model import Policy, Revision, TwoAdmins
 from hub.runtime.db import Int64, metadata
 
@@ -24,11 +25,11 @@ policy_table = Table(
     CheckConstraint("revision >= 0", name="revision_not_negative"),
     CheckConstraint("two_admins in ('auto', 'always', 'never')", name="two_admins"),
 )
-_NEWEST = select(policy_table).order_by(policy_table.c.revision.desc()).limit(1)
+_NEWEST = Prepared(select(policy_table).order_by(policy_table.c.revision.desc()).limit(1))
 
 
 def newest(tx: Connection) -> Revision | None:
-    row = tx.execute(_NEWEST).first()
+    row = _NEWEST.first(tx)
     return None if row is None else _revision(row)
 
 

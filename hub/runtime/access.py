@@ -6,13 +6,15 @@ is the batch its own?) is checked by the service that owns the resource.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from google.protobuf.message import Message
 
-from alliance.errors import NotAuthenticated, NotPermitted
+from alliance.errors import AllianceError, NotAuthenticated, NotPermitted
+from alliance.tls import Peer
 from alliance.v1 import enrolment_pb2
 from hub.runtime.caller import CONSOLE, MEMBERS, Caller, Who
 
@@ -172,3 +174,15 @@ def rule(method: str) -> Rule:
         return TABLE[method]
     except KeyError:
         raise NotPermitted("no rule permits this call", reason="NO_ACCESS_RULE") from None
+
+
+def require(method: str, listener: Listener, peer: Peer, found: Caller | AllianceError, now: dt.datetime) -> Caller:
+    """The certificate's validity, what was found of its holder, and the table, in that order.
+
+    Raises: NotAuthenticated, NotPermitted.
+    """
+    peer.require_valid(now)
+    if isinstance(found, AllianceError):
+        raise found
+    rule(method).check(found, listener)
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from alliance.errors import AllianceError, Conflict, FailedPrecondition, InvalidInput, Unavailable
+from alliance.prepared import command
 from hub.runtime.writers import WriteQueue
 
 log = structlog.get_logger()
@@ -150,14 +152,16 @@ def savepoint(tx: Connection) -> Iterator[None]:
     Raises: Undone. What the database raises, where it has lost the whole transaction.
     """
     hooks: list[Callable[[], None]] = tx.info[_AFTER]
-    asked, nested = len(hooks), tx.begin_nested()
+    asked = len(hooks)
+    command(tx, "SAVEPOINT part")
     try:
         yield
     except Exception as error:
-        nested.rollback()
+        command(tx, "ROLLBACK TO SAVEPOINT part")
+        command(tx, "RELEASE SAVEPOINT part")
         del hooks[asked:]
         raise Undone from error
-    nested.commit()
+    command(tx, "RELEASE SAVEPOINT part")
 
 
 def _done(hook: Callable[[], None]) -> None:
@@ -173,10 +177,10 @@ def _done(hook: Callable[[], None]) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except IntegrityError as error:
+    except (IntegrityError, sqlite3.IntegrityError) as error:
         # Services check first; a constraint decides only between transactions that race.
         raise RaceLost("another change came first", reason="RACE_LOST", remedy="look again, then retry") from error
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:
         raise Unavailable("the database does not answer", reason="DATABASE_UNAVAILABLE") from error
 
 

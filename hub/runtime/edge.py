@@ -14,7 +14,7 @@ import functools
 import inspect
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import Connection
 
 from alliance import chunks, release
-from alliance.errors import AllianceError, InvalidInput
+from alliance.errors import AllianceError, InvalidInput, NotAuthenticated
 from alliance.status import DETAILS_METADATA, code_of, to_status
 from alliance.tls import Peer, peer_of
 from hub.runtime import access, idempotency
@@ -79,6 +79,7 @@ class Session:
         self.caller = caller
         self.peer = peer
         self.runtime = runtime
+        self._method, self._listener = method, listener
         self._admit = functools.partial(_admit, runtime, method, listener, peer)
         self._seen: int | None = None
 
@@ -92,14 +93,11 @@ class Session:
         elif self.peer is not None:
             self.peer.require_valid(self.runtime.clock())
 
-    async def look(self, work: Callable[[Connection], R]) -> R:
-        """`recheck` and `read` of one moment."""
-
-        def checked(tx: Connection) -> tuple[Caller, R]:
-            return self._admit(tx), work(tx)
-
-        self.caller, found = await self.read(checked)
-        return found
+    def checked(self, callers: Mapping[Peer, Caller | AllianceError]) -> Caller:
+        """The caller, of what was found of several certificates at once. Raises: NotAuthenticated, NotPermitted."""
+        if self.peer is None:
+            raise NotAuthenticated("a certificate is needed")
+        return access.require(self._method, self._listener, self.peer, callers[self.peer], self.runtime.clock())
 
     async def read(self, work: Callable[[Connection], R]) -> R:
         return await self._run(self.runtime.db.read, work)

@@ -12,6 +12,7 @@ import re
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, bindparam, delete, func, insert, select
 
 from alliance.errors import InvalidInput
+from alliance.prepared import Prepared
 from hub.runtime.db import Int64, metadata
 
 _ID = re.compile(r"[0-9A-Za-z-]{8,64}\Z")
@@ -28,11 +29,13 @@ request_table = Table(
     Column("time", Int64, nullable=False, index=True),
 )
 
-# Every mutation runs these: built once, a statement costs a quarter of one that is built anew.
-_STORED = select(request_table.c.method, request_table.c.digest, request_table.c.response).where(
-    request_table.c.caller == bindparam("caller"), request_table.c.request_id == bindparam("request_id")
+# Every mutation runs these.
+_STORED = Prepared(
+    select(request_table.c.method, request_table.c.digest, request_table.c.response).where(
+        request_table.c.caller == bindparam("caller"), request_table.c.request_id == bindparam("request_id")
+    )
 )
-_REMEMBER = insert(request_table)
+_REMEMBER = Prepared(insert(request_table))
 
 
 def replay(tx: Connection, *, caller: str, method: str, request_id: str, body: bytes) -> bytes | None:
@@ -46,7 +49,7 @@ def replay(tx: Connection, *, caller: str, method: str, request_id: str, body: b
             remedy="send a new UUID with each new request, the same one with a retry",
         )
     _lock(tx, caller, request_id)
-    row = tx.execute(_STORED, {"caller": caller, "request_id": request_id}).first()
+    row = _STORED.first(tx, caller=caller, request_id=request_id)
     if row is None:
         return None
     if row.method != method or row.digest != hashlib.sha256(body).digest():
@@ -69,16 +72,14 @@ def _lock(tx: Connection, caller: str, request_id: str) -> None:
 def remember(
     tx: Connection, *, caller: str, method: str, request_id: str, body: bytes, response: bytes, now: int
 ) -> None:
-    tx.execute(
-        _REMEMBER,
-        {
-            "caller": caller,
-            "request_id": request_id,
-            "method": method,
-            "digest": hashlib.sha256(body).digest(),
-            "response": response,
-            "time": now,
-        },
+    _REMEMBER.change(
+        tx,
+        caller=caller,
+        request_id=request_id,
+        method=method,
+        digest=hashlib.sha256(body).digest(),
+        response=response,
+        time=now,
     )
 
 

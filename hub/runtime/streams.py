@@ -75,7 +75,7 @@ class Streams:
     """All streams that are open at this hub process."""
 
     def __init__(self, *, db: Database, pool: Executor, clock: Clock, callers: CallersOf) -> None:
-        self._db, self._pool, self._clock, self._callers = db, pool, clock, callers
+        self._db, self._pool, self._clock, self.callers = db, pool, clock, callers
         self._open: set[Stream] = set()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -133,17 +133,13 @@ class Streams:
 
         def read() -> Mapping[Peer, Caller | AllianceError]:
             with self._db.read() as tx:
-                return self._callers(tx, peers)
+                return self.callers(tx, peers)
 
         callers = await asyncio.get_running_loop().run_in_executor(self._pool, read)
         now = self._clock()
         for stream, peer in streams:
             try:
-                peer.require_valid(now)
-                caller = callers[peer]
-                if isinstance(caller, AllianceError):
-                    raise caller
-                access.rule(stream.method).check(caller, stream.listener)
+                access.require(stream.method, stream.listener, peer, callers[peer], now)
             except AllianceError as error:
                 log.info("stream_cut", method=stream.method, caller=peer.name, reason=error.reason)
                 stream.cut(error)

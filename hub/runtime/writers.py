@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection
 
 from alliance.errors import Unavailable
+from alliance.prepared import command
 
 # Under a storm of writers the first waits for so many at most.
 MOST = 16
@@ -42,12 +43,6 @@ class _Batch:
         """SQLite rolls back by itself where the disk is full or broken."""
         raw = self.connection.connection.dbapi_connection
         return raw is not None and bool(raw.in_transaction)
-
-    def savepoint(self, verb: str) -> None:
-        """What SQLAlchemy's own nested transactions do, without a tenth of a millisecond each."""
-        raw = self.connection.connection.dbapi_connection
-        assert raw is not None
-        raw.execute(f"{verb} writer").close()
 
     def end(self, error: BaseException | None) -> None:
         """Commits, or rolls back for `error`; all that wait go on. Raises: what the commit raises."""
@@ -99,10 +94,10 @@ class WriteQueue:
         joined = batch.writers > 1
         try:
             if joined:
-                batch.savepoint("SAVEPOINT")
+                command(batch.connection, "SAVEPOINT writer")
             yield batch.connection
             if joined:
-                batch.savepoint("RELEASE")
+                command(batch.connection, "RELEASE SAVEPOINT writer")
         except BaseException as error:
             self._undo(batch, error, joined=joined, shared=shared)
             raise
@@ -112,8 +107,8 @@ class WriteQueue:
     def _undo(self, batch: _Batch, error: BaseException, *, joined: bool, shared: bool) -> None:
         """Takes back one writer's work; where that is all there was, or cannot be done, the whole transaction."""
         if joined and batch.alive:
-            batch.savepoint("ROLLBACK TO")
-            batch.savepoint("RELEASE")
+            command(batch.connection, "ROLLBACK TO SAVEPOINT writer")
+            command(batch.connection, "RELEASE SAVEPOINT writer")
             with suppress(Exception):
                 self._finish(batch, shared=shared)
             # It may have failed for what those before it wrote, which nobody else sees until it is committed.

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, b
 from sqlalchemy.dialects.sqlite import insert
 
 from alliance.names import GroupId
+from alliance.prepared import Prepared
 from member_agent.state import metadata
 
 consent_table = Table(
@@ -71,13 +72,15 @@ class Uplift:
     examples: int
 
 
-# What every task runs is built once: that is most of a statement's cost.
-_CONSENT = select(consent_table).where(consent_table.c.detector == bindparam("of_detector"))
+# Every task runs these.
+_CONSENT = Prepared(select(consent_table).where(consent_table.c.detector == bindparam("of_detector")))
 _TOLD = tuple(one.name for one in fields(Uplift))
 _INSERT_RESULT = insert(result_table)
-_SAVE_RESULT = _INSERT_RESULT.on_conflict_do_update(
-    index_elements=["round", "metric"],
-    set_={column.name: column for column in _INSERT_RESULT.excluded if not result_table.c[column.name].primary_key},
+_SAVE_RESULT = Prepared(
+    _INSERT_RESULT.on_conflict_do_update(
+        index_elements=["round", "metric"],
+        set_={column.name: column for column in _INSERT_RESULT.excluded if not result_table.c[column.name].primary_key},
+    )
 )
 
 
@@ -98,7 +101,7 @@ def remove_consent(tx: Connection, detector: str) -> None:
 
 
 def find_consent(tx: Connection, detector: str) -> Consent | None:
-    row = tx.execute(_CONSENT, {"of_detector": detector}).first()
+    row = _CONSENT.first(tx, of_detector=detector)
     return None if row is None else _consent(row)
 
 
@@ -107,7 +110,7 @@ def all_consents(tx: Connection) -> list[Consent]:
     return [_consent(row) for row in tx.execute(select(consent_table).order_by(consent_table.c.detector))]
 
 
-def _consent(row: Row[Any]) -> Consent:
+def _consent(row: Any) -> Consent:
     return Consent(
         detector=row.detector,
         group=GroupId(row.group_name or ""),
@@ -124,8 +127,7 @@ def save_results(tx: Connection, results: list[Uplift], *, now: dt.datetime) -> 
         {**{name: getattr(one, name) for name in _TOLD}, "position": position, "time": int(now.timestamp())}
         for position, one in enumerate(results)
     ]
-    if rows:
-        tx.execute(_SAVE_RESULT, rows)
+    _SAVE_RESULT.change_all(tx, rows)
 
 
 def results(tx: Connection, *, detector: str = "", newest_only: bool = True) -> list[Uplift]:

@@ -38,7 +38,7 @@ def test_a_series_wakes_its_members_for_tasks_only_and_waits_for_no_clock(monkey
         detector = create_detector(three.hub, three.group, wanted, *three.members)
         # The hub looks these up at each look.
         monkeypatch.setattr(services.membership, "groups", counted(counts, "sharing", services.membership.groups))
-        monkeypatch.setattr(services.rounds, "task", counted(counts, "tasks", services.rounds.task))
+        monkeypatch.setattr(services.rounds, "tasks", counted(counts, "tasks", services.rounds.tasks))
         trainees = [Trainee(member, wanted, plus(1.0)) for member in three.members]
         first = int(trigger(three.hub, detector, rounds=ROUNDS).name.partition("/")[2])
         for number in range(first, first + ROUNDS - 1):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from alliance import channel
 from alliance.errors import AllianceError, NotAuthenticated, NotPermitted
 from alliance.v1 import membership_pb2 as pb
 from hub.membership import rpc
+from hub.membership.model import Group
 from hub.membership.rpc import WATCH_SECONDS
+from hub.runtime.caller import Caller
 from tests.kit.alliance import Alliance
 from tests.kit.clock import ShiftedClock
 from tests.kit.member import RawMember
@@ -175,3 +179,39 @@ def test_a_watch_is_cut_when_its_member_no_longer_counts(
         watch.wait_end()
         assert isinstance(watch.error, error)
         assert watch.error.reason == reason
+
+
+def test_a_look_that_fails_for_one_member_ends_no_other_watch(three: Alliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look together."""
+    membership = three.hub.services.membership
+    groups, broken = membership.groups, three.members[0].name
+
+    def failing(tx: Connection, caller: Caller, **page: Any) -> list[Group]:
+        if caller.name == broken:
+            raise ValueError
+        return groups(tx, caller, **page)
+
+    monkeypatch.setattr(rpc, "POLL_SECONDS", 3600.0)
+    with watching(three.members[0]) as lost, watching(three.members[1]) as one, watching(three.members[2]) as two:
+        for watch in (lost, one, two):
+            watch.wait_for(bank(three, 0))
+        monkeypatch.setattr(membership, "groups", failing)
+        three.members[1].publish(three.bank)
+        for watch in (one, two):
+            watch.wait_for(bank(three, 1))
+        lost.wait_end()
+        assert lost.error is not None
+        assert "internal error" in lost.error.message
+
+
+def test_of_members_that_look_together_each_is_checked(three: Alliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "POLL_SECONDS", 3600.0)
+    with watching(three.members[0]) as lost, watching(three.members[1]) as one, watching(three.members[2]) as two:
+        for watch in (lost, one, two):
+            watch.wait_for(bank(three, 0))
+        three.hub.suspend(three.members[0])
+        three.members[1].publish(three.bank)
+        for watch in (one, two):
+            watch.wait_for(bank(three, 1))
+        assert bank(three, 1) not in lost.wait_end()
+        assert isinstance(lost.error, NotPermitted)
