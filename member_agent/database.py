@@ -12,6 +12,7 @@ from sqlalchemy import Connection, MetaData, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from alliance.errors import FailedPrecondition, Unavailable
+from alliance.prepared import command
 
 
 class LocalDatabase:
@@ -38,7 +39,7 @@ class LocalDatabase:
         @event.listens_for(self._engine, "begin")
         def begin(connection: Connection) -> None:
             write = connection.get_execution_options().get("alliance_write", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            command(connection, "BEGIN IMMEDIATE" if write else "BEGIN")
 
         self._prepare(metadata, version)
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
@@ -113,6 +114,17 @@ class StoredCosignature(NamedTuple):
 
 # Every mutation runs it.
 _ENQUEUE = Prepared(insert(queue_table))
+# The sequencer runs these ten times a second.
+_QUEUED = Prepared(
+    select(queue_table)
+    .where(queue_table.c.id > bindparam("after"))
+    .order_by(queue_table.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_DEQUEUE = Prepared(delete(queue_table), among={"ids": queue_table.c.id})
+_ADD_LEAF, _ADD_NODE = Prepared(insert(leaf_table)), Prepared(insert(node_table))
+_ADD_CHECKPOINT = Prepared(insert(checkpoint_table))
+_NEWEST = Prepared(select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1))
 # Any number, the same at every replica.
 _SEQUENCER_LOCK = 0x616C6C69
 
@@ -129,13 +141,7 @@ def enqueue(tx: Connection, data: bytes) -> None:
 
 def queued(tx: Connection, limit: int, *, after: int = 0) -> list[QueuedLeaf]:
     """The oldest that wait."""
-    rows = tx.execute(
-        select(queue_table.c.id, queue_table.c.data)
-        .where(queue_table.c.id > after)
-        .order_by(queue_table.c.id)
-        .limit(limit)
-    )
-    return [QueuedLeaf(row.id, bytes(row.data)) for row in rows]
+    return [QueuedLeaf(row.id, bytes(row.data)) for row in _QUEUED.all(tx, after=after, most=limit)]
 
 
 def pending(tx: Connection) -> int:
@@ -143,22 +149,20 @@ def pending(tx: Connection) -> int:
 
 
 def dequeue(tx: Connection, ids: Sequence[int]) -> None:
-    tx.execute(delete(queue_table).where(queue_table.c.id.in_(ids)))
+    _DEQUEUE.change(tx, ids=ids)
 
 
 def append(tx: Connection, *, first: int, leaves: Sequence[bytes], nodes: Mapping[Node, bytes], time: int) -> None:
-    tx.execute(insert(leaf_table), [{"leaf_index": first + i, "data": d, "time": time} for i, d in enumerate(leaves)])
-    tx.execute(insert(node_table), [{"level": n.level, "position": n.position, "hash": h} for n, h in nodes.items()])
+    _ADD_LEAF.change_all(tx, [{"leaf_index": first + i, "data": d, "time": time} for i, d in enumerate(leaves)])
+    _ADD_NODE.change_all(tx, [{"level": n.level, "position": n.position, "hash": h} for n, h in nodes.items()])
 
 
 def save_checkpoint(tx: Connection, checkpoint: StoredCheckpoint, *, time: int) -> None:
-    tx.execute(
-        insert(checkpoint_table).values(size=checkpoint.size, root=checkpoint.root, note=checkpoint.note, time=time)
-    )
+    _ADD_CHECKPOINT.change(tx, size=checkpoint.size, root=checkpoint.root, note=checkpoint.note, time=time)
 
 
 def latest_checkpoint(tx: Connection) -> StoredCheckpoint | None:
-    row = tx.execute(select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)).first()
+    row = _NEWEST.first(tx)
     return None if row is None else StoredCheckpoint(row.size, bytes(row.root), row.note)
 
 

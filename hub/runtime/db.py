@@ -196,7 +196,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write(connection) else "BEGIN")
+        command(connection, "BEGIN IMMEDIATE" if is_write(connection) else "BEGIN")
 
     return engine
 

@@ -222,7 +222,8 @@ class _Pipes:
 
     def exchange(self, head: bytes, body: bytes | memoryview) -> tuple[dict[str, Any], bytes]:
         out = [memoryview(head), memoryview(body)] if body else [memoryview(head)]
-        with selectors.DefaultSelector() as selector:
+        # Of its kinds the one that is made and dropped without a call to the system.
+        with selectors.PollSelector() as selector:
             selector.register(self._to, selectors.EVENT_WRITE)
             selector.register(self._from, selectors.EVENT_READ)
             self._selector = selector
@@ -236,19 +237,18 @@ class _Pipes:
         buffer = bytearray(size)
         view, at = memoryview(buffer), 0
         while at < size:
+            if out:
+                self._send(out)
+            if count := self._read(view[at:]):
+                at += count
+                continue
             left = self._ends - time.monotonic()
-            ready = self._selector.select(max(0.0, left))
-            if not ready and left <= 0:
+            if not self._selector.select(max(0.0, left)) and left <= 0:
                 raise LimitExceeded(
                     "the training task took too long",
                     reason="TRAINING_TIMEOUT",
                     remedy="give it more time, fewer rows or a smaller model",
                 )
-            for key, _ in ready:
-                if key.fd == self._to:
-                    self._send(out)
-                else:
-                    at += self._read(view[at:])
         return buffer
 
     def _send(self, out: list[memoryview]) -> None:
