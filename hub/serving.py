@@ -84,9 +84,13 @@ def looks_of(services: Services) -> Mapping[Topic, Look]:
 
     def tasks(tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Shown]:
         # Most have the same: a task says nothing of whose it is.
+        shown: dict[tuple[int, int], Shown] = {}
         asked = services.rounds.tasks(tx, members)
-        hints = {task: membership_pb2.WatchResponse(task=task_message(task)) for task in set(asked.values())}
-        return {member: {"task": (f"{task.round}:{task.kind}", hints[task])} for member, task in asked.items()}
+        for task in asked.values():
+            if (task.round, task.kind) not in shown:
+                hint = membership_pb2.WatchResponse(task=task_message(task))
+                shown[task.round, task.kind] = {"task": (f"{task.round}:{task.kind}", hint)}
+        return {member: shown[task.round, task.kind] for member, task in asked.items()}
 
     return {Topic.SHARING: sharing, Topic.TASKS: tasks}
 

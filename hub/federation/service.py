@@ -163,7 +163,7 @@ class RoundService:
     def tasks(self, tx: Connection, members: Collection[MemberId]) -> dict[MemberId, Task]:
         """The open task of those that have one: train while invited, evaluate once the aggregate is there."""
         found = round_store.task_rounds(tx, members)
-        made = {one.id: self._task(tx, one) for one in found.values()}
+        made = {one.id: self._task(tx, one) for one in {one.id: one for one in found.values()}.values()}
         return {member: made[one.id] for member, one in found.items()}
 
     def _task(self, tx: Connection, asking: Round) -> Task:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
+from grpc.experimental import ChannelOptions
 
 from alliance import chunks, release
 from alliance.errors import Corrupt, Unavailable
@@ -56,6 +57,8 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     # Two identities in one process never share a connection.
     ("grpc.use_local_subchannel_pool", 1),
+    # Whoever reads a stream waits for it itself, instead of for a thread that does.
+    (ChannelOptions.SingleThreadedUnaryStream, 1),
 )
 
 
