@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     delete,
     func,
     insert,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from alliance.audience import Tlp
 from alliance.names import BankId, Digest, GroupId, MemberId
+from alliance.prepared import Prepared
 from alliance.v1 import fingerprint_pb2 as pb
 from hub.fingerprints.model import Bank, Hit, HitSummary, Published, Segment
 from hub.runtime.db import Int64, metadata
@@ -75,6 +77,11 @@ hit_table = Table(
     Column("bucket", Integer, nullable=False),
     Column("time", Int64, nullable=False),
 )
+# A report brings hundreds of hits.
+_REPLACED = Prepared(
+    delete(hit_table).where(*(column == bindparam(column.name) for column in hit_table.primary_key.columns))
+)
+_REPORTED = Prepared(insert(hit_table))
 
 
 def find_bank(tx: Connection, bank: BankId) -> Bank | None:
@@ -200,28 +207,9 @@ def segments(tx: Connection, bank: BankId, *, after_seq: int, limit: int) -> lis
 
 def save_hits(tx: Connection, bank: BankId, reporter: MemberId, hits: Sequence[Hit], *, now: int) -> None:
     """The newest report of a member replaces its earlier one."""
-    for hit in hits:
-        tx.execute(
-            delete(hit_table).where(
-                hit_table.c.bank == bank,
-                hit_table.c.batch_digest == hit.batch_digest,
-                hit_table.c.row == hit.row,
-                hit_table.c.reporter == reporter,
-            )
-        )
-    if hits:
-        rows = [
-            {
-                "bank": bank,
-                "batch_digest": hit.batch_digest,
-                "row": hit.row,
-                "reporter": reporter,
-                "bucket": hit.bucket,
-                "time": now,
-            }
-            for hit in hits
-        ]
-        tx.execute(insert(hit_table), rows)
+    keys = [{"bank": bank, "batch_digest": h.batch_digest, "row": h.row, "reporter": reporter} for h in hits]
+    _REPLACED.change_all(tx, keys)
+    _REPORTED.change_all(tx, [key | {"bucket": h.bucket, "time": now} for key, h in zip(keys, hits, strict=True)])
 
 
 def hits_of(

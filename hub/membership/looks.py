@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from alliance.errors import AllianceError
+from alliance.errors import AllianceError, Unavailable
 from alliance.names import MemberId
 from alliance.tls import Peer
 from alliance.v1 import membership_pb2 as pb
@@ -85,6 +85,8 @@ class Looks:
         """In the worker pool."""
         try:
             return self._together(asked)
+        except Unavailable as error:
+            return [error] * len(asked)
         except Exception as error:
             # What fails for one holds up no other.
             return [error] if len(asked) == 1 else [outcome for one in asked for outcome in self._read([one])]

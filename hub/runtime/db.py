@@ -11,7 +11,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +36,6 @@ metadata = MetaData(
 )
 T = TypeVar("T")
 _AFTER = "after_commit"
-_MOST_PARAMETERS = 500
 # Microseconds since the epoch, sequence numbers, sizes.
 Int64 = BigInteger()
 # SQLite auto-increments only INTEGER.
@@ -124,13 +123,6 @@ class Database:
 def is_write(tx: Connection) -> bool:
     """Whether `Database.write` opened this transaction."""
     return bool(tx.get_execution_options().get("alliance_write", False))
-
-
-def batched(values: Collection[T]) -> Iterator[list[T]]:
-    """Parts of a size that every database takes as one list of parameters."""
-    listed = list(values)
-    for start in range(0, len(listed), _MOST_PARAMETERS):
-        yield listed[start : start + _MOST_PARAMETERS]
 
 
 def after_commit(tx: Connection, hook: Callable[[], None]) -> None:
