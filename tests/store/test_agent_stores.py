@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Float, Integer, MetaData, Table
+from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, insert
 
 from alliance.audience import Audience, Tlp
 from alliance.canonical import CHAIN_START
 from alliance.errors import AllianceError, Corrupt, FailedPrecondition, Unavailable
 from alliance.names import BankId, Digest, GroupId, MemberId
+from alliance.prepared import Prepared
 from alliance.v1 import fingerprint_pb2 as pb
 from alliance.v1 import membership_pb2
 from member_agent import egress, outbox, state
@@ -265,3 +266,19 @@ def test_writers_wait_for_each_other(db: LocalDatabase) -> None:
         thread.join()
     with db.read() as tx:
         assert published.cursor(tx, BANK, "") == 80
+
+
+def test_a_full_disk_is_said_with_its_remedy(tmp_path: Path) -> None:
+    metadata = MetaData()
+    things = Table("things", metadata, Column("data", LargeBinary))
+    db = LocalDatabase(tmp_path / "full.db", metadata, version=1)
+
+    def fill() -> None:
+        with db.write() as tx:
+            tx.exec_driver_sql("PRAGMA max_page_count=3")
+            Prepared(insert(things)).change(tx, data=bytes(100_000))
+
+    with pytest.raises(Unavailable, match="full") as refused:
+        fill()
+    assert (refused.value.reason, "disk" in refused.value.remedy) == ("DATABASE", True)
+    db.close()

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, bindparam, create_engine, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Table,
+    bindparam,
+    create_engine,
+    insert,
+    select,
+    update,
+)
 
+from alliance.errors import Unavailable
 from alliance.prepared import Prepared, command
 from hub.app import Services
 from hub.federation.store import schedule_table
 from hub.membership.store import operator_table
-from hub.runtime.db import RaceLost
+from hub.runtime.db import Database, RaceLost
 from tests.kit.direct import read, write
 
 ADD = Prepared(insert(operator_table))
@@ -96,3 +109,24 @@ def test_a_type_that_needs_conversion_is_refused(run: Callable[[Connection], obj
         schedule_table.create(tx)
         with pytest.raises(TypeError, match="paused"):
             run(tx)
+
+
+def test_a_value_that_is_set_for_every_row(staffed: Services) -> None:
+    audits = Prepared(update(operator_table).where(operator_table.c.name == bindparam("of")).values(role="auditor"))
+    write(staffed, lambda tx: audits.change_all(tx, [{"of": "operators/x"}, {"of": "operators/z"}]))
+    assert [row.role for row in read(staffed, ALL.all)][1:] == ["auditor", "viewer", "auditor"]
+
+
+def test_a_full_disk_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    things = Table("things", MetaData(), Column("data", LargeBinary))
+    add, db = Prepared(insert(things)), Database(f"sqlite:///{tmp_path / 'full.db'}")
+
+    def fill(tx: Connection) -> None:
+        tx.exec_driver_sql("PRAGMA max_page_count=3")
+        add.change(tx, data=bytes(100_000))
+
+    with db.write() as tx:
+        things.create(tx)
+    with pytest.raises(Unavailable), db.write() as tx:
+        fill(tx)
+    db.close()
