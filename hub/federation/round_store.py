@@ -73,6 +73,13 @@ Index(
     sqlite_where=text("end_time IS NULL"),
     postgresql_where=text("end_time IS NULL"),
 )
+# Looked for by every look at tasks, among all rounds that there ever were.
+Index(
+    "ix_round_open",
+    round_table.c.id,
+    sqlite_where=text("end_time IS NULL"),
+    postgresql_where=text("end_time IS NULL"),
+)
 participant_table = Table(
     "round_participant",
     metadata,

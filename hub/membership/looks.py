@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
 from sqlalchemy import Connection
 
 from alliance.errors import AllianceError, Unavailable
@@ -21,6 +22,7 @@ from hub.runtime.caller import Caller
 from hub.runtime.changes import Topic
 from hub.runtime.edge import Session
 
+log = structlog.get_logger()
 # What a member's watch shows of one moment: hint key -> (state, hint). A changed state is a hint.
 Shown = Mapping[str, tuple[str, pb.WatchResponse]]
 # Of each of these members; one that is left out is shown nothing.
@@ -68,28 +70,35 @@ class Looks:
     async def _answer(self, asked: Sequence[_Asked]) -> None:
         try:
             outcomes = await asked[0].session.off_loop(partial(self._read, asked))
-        except Exception as error:
-            # The worker pool is shut down.
-            outcomes = [error] * len(asked)
-        for one, outcome in zip(asked, outcomes, strict=True):
-            # A stream may have ended meanwhile.
-            if one.answer.done():
-                continue
-            if isinstance(outcome, Exception):
-                one.answer.set_exception(outcome)
-            else:
-                one.session.caller, found = outcome
-                one.answer.set_result(found)
+            for one, outcome in zip(asked, outcomes, strict=True):
+                # A stream may have ended meanwhile.
+                if one.answer.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    one.answer.set_exception(outcome)
+                else:
+                    one.session.caller, found = outcome
+                    one.answer.set_result(found)
+        except RuntimeError as error:
+            log.info("looks_refused", reason=str(error))
+        finally:
+            # The worker pool was shut down: nobody waits for what does not come.
+            for one in asked:
+                if not one.answer.done():
+                    one.answer.set_exception(Unavailable("this hub stops", reason="HUB_STOPPING"))
 
     def _read(self, asked: Sequence[_Asked]) -> list[_Outcome]:
         """In the worker pool."""
         try:
             return self._together(asked)
         except Unavailable as error:
-            return [error] * len(asked)
+            return [Unavailable(error.message, reason=error.reason, remedy=error.remedy) for _ in asked]
         except Exception as error:
+            if len(asked) == 1:
+                return [error]
             # What fails for one holds up no other.
-            return [error] if len(asked) == 1 else [outcome for one in asked for outcome in self._read([one])]
+            log.warning("looks_failed_together", streams=len(asked), exc_info=error)
+            return [outcome for one in asked for outcome in self._read([one])]
 
     def _together(self, asked: Sequence[_Asked]) -> list[_Outcome]:
         runtime = asked[0].session.runtime

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, create_engine, event, make_url
@@ -34,7 +34,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-T = TypeVar("T")
 _AFTER = "after_commit"
 # Microseconds since the epoch, sequence numbers, sizes.
 Int64 = BigInteger()

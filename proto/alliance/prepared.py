@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
+    Enum,
     Float,
     Insert,
     Integer,
@@ -58,7 +59,8 @@ class Prepared:
         among: parameters that are lists, with the columns of text or numbers of which they select: any number of
             values, and one statement for all, which IN would not be.
 
-    Raises, when first run: TypeError for a type that needs conversion. What the driver raises, on SQLite.
+    Raises, on SQLite: TypeError, when first run, for a type that needs conversion, and for parameters that are missing
+    or unknown; what the driver raises.
     """
 
     def __init__(self, statement: Statement, *, among: Mapping[str, ColumnElement[Any]] = MappingProxyType({})) -> None:
@@ -113,6 +115,12 @@ class Prepared:
             values = func.json_each(bindparam(name, type_=String())).table_valued("value")
             statement = statement.where(column.in_(select(values.c.value)))
         compiled = statement.compile(dialect=_DIALECT, column_keys=list(names))
+        # The driver takes NULL for what is missing, and what is too much.
+        required = {name for name, bound in compiled.binds.items() if bound.required}
+        if not required <= set(names) <= set(compiled.binds):
+            raise TypeError(f"{', '.join(names) or 'no parameters'} given, {', '.join(compiled.binds)} expected")
+        if compiled.insert_prefetch or compiled.update_prefetch:
+            raise TypeError("a prepared statement sets no defaults of SQLAlchemy's")
         for name, bound in compiled.binds.items():
             _require_plain(name, bound.type)
         for column in statement.exported_columns:
@@ -144,7 +152,7 @@ def command(tx: Connection, sql: str) -> None:
 
 
 def _require_plain(name: str, kind: TypeEngine[Any]) -> None:
-    if not isinstance(kind, _PLAIN):
+    if not isinstance(kind, _PLAIN) or isinstance(kind, Enum):
         raise TypeError(f"{name} is {kind!r}: it may need conversion, which a prepared statement does not do")
 
 

@@ -153,3 +153,14 @@ def test_a_database_that_is_gone_is_asked_once_for_all(watches: Watches) -> None
     gone, asked = counting(Unavailable("the database does not answer"), watches.members[0].name)
     assert all(isinstance(found, Unavailable) for found in watches.look(gone))
     assert asked == [3]
+
+
+def test_where_the_worker_pool_is_shut_down_nobody_waits(watches: Watches) -> None:
+    watches.pool.shutdown()
+    assert [one.reason for one in watches.look() if isinstance(one, Unavailable)] == ["HUB_STOPPING"] * 3
+
+
+def test_a_look_that_cannot_be_told_leaves_nobody_waiting(watches: Watches) -> None:
+    """No future takes this error."""
+    broken, _ = counting(StopIteration(), watches.members[0].name)
+    assert all(isinstance(found, Unavailable) for found in watches.look(broken))

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import (
     Column,
     Connection,
+    Enum,
+    Integer,
     LargeBinary,
     MetaData,
     Table,
@@ -130,3 +132,25 @@ def test_a_full_disk_is_said_to_be_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable), db.write() as tx:
         fill(tx)
     db.close()
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"whom": "operators/x"}, {"of": "operators/x", "whom": "operators/x"}], ids=str
+)
+def test_parameters_that_are_missing_or_unknown_are_refused(parameters: dict[str, str]) -> None:
+    """SQLite's driver would take NULL for the one, and pass over the other."""
+    one = Prepared(select(operator_table).where(operator_table.c.name == bindparam("of")))
+    with create_engine("sqlite://").connect() as tx:
+        operator_table.create(tx)
+        with pytest.raises(TypeError, match="of expected"):
+            one.all(tx, **parameters)
+
+
+def test_an_enumeration_and_a_default_are_refused() -> None:
+    things = Table("things", MetaData(), Column("kind", Enum("a", "b")), Column("count", Integer, default=7))
+    with create_engine("sqlite://").connect() as tx:
+        things.create(tx)
+        with pytest.raises(TypeError, match="kind"):
+            Prepared(select(things.c.kind)).all(tx)
+        with pytest.raises(TypeError, match="defaults"):
+            Prepared(insert(things)).change(tx, kind="a")

@@ -165,3 +165,11 @@ def upgrade() -> None:
         sa.CheckConstraint("two_admins in ('auto', 'always', 'never')", name="ck_policy_two_admins"),
         sa.PrimaryKeyConstraint("revision", name="pk_policy"),
     )
+    # Looks at tasks are for the open rounds among all that there ever were.
+    op.create_index(
+        "ix_round_open",
+        "round",
+        ["id"],
+        sqlite_where=sa.text("end_time IS NULL"),
+        postgresql_where=sa.text("end_time IS NULL"),
+    )
