@@ -79,10 +79,10 @@ class Looks:
                 else:
                     one.session.caller, found = outcome
                     one.answer.set_result(found)
-        except RuntimeError as error:
-            log.info("looks_refused", reason=str(error))
+        except RuntimeError:
+            # The worker pool was shut down: whoever waits is told below.
+            pass
         finally:
-            # The worker pool was shut down: nobody waits for what does not come.
             for one in asked:
                 if not one.answer.done():
                     one.answer.set_exception(Unavailable("this hub stops", reason="HUB_STOPPING"))
