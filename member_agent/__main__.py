@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from alliance import grpc_environment, output
-from alliance.errors import LimitExceeded
+from member_agent.limits import out_of_memory
 
 
 def main() -> None:
@@ -21,12 +21,7 @@ def _within_memory() -> None:
     except (MemoryError, ImportError, OSError) as error:
         if not _is_shortage(error):
             raise
-        raise LimitExceeded(
-            "the agent needs more memory than it may have",
-            reason="MEMORY_LIMIT",
-            field="limits.memory_mb",
-            remedy="raise it in agent.toml",
-        ) from error
+        raise out_of_memory() from error
 
 
 def _is_shortage(error: Exception) -> bool:
