@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from alliance import channel
 from alliance.errors import AllianceError, NotAuthenticated, NotPermitted
 from alliance.v1 import membership_pb2 as pb
-from hub.membership import looks, rpc
+from hub.membership import rpc
 from hub.membership.model import Group
 from hub.membership.rpc import WATCH_SECONDS
 from hub.runtime.caller import Caller
@@ -202,20 +202,3 @@ def test_a_look_that_fails_for_one_member_ends_no_other_watch(three: Alliance, m
         lost.wait_end()
         assert lost.error is not None
         assert "internal error" in lost.error.message
-
-
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_of_members_that_look_together_each_is_checked(
-    three: Alliance, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
-    monkeypatch.setattr(looks, "MOST", most)
-    monkeypatch.setattr(rpc, "POLL_SECONDS", 3600.0)
-    with watching(three.members[0]) as lost, watching(three.members[1]) as one, watching(three.members[2]) as two:
-        for watch in (lost, one, two):
-            watch.wait_for(bank(three, 0))
-        three.hub.suspend(three.members[0])
-        three.members[1].publish(three.bank)
-        for watch in (one, two):
-            watch.wait_for(bank(three, 1))
-        assert bank(three, 1) not in lost.wait_end()
-        assert isinstance(lost.error, NotPermitted)
